@@ -32,6 +32,7 @@ pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
 pub use exit::{
     AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, StartFailure,
+    Unhealthy,
 };
 pub use failure::{Failure, FailureError, MAX_FAILURE_BYTES};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
@@ -40,11 +41,11 @@ pub use machine::{
     Refusal, TreeCopy,
 };
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
-pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
+pub use snapshot::{CheckView, ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
-    AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart, GiveUp, GroupSpec,
-    Limit, MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
-    Strategy, SupervisorSpec, start_order,
+    AutoShutdown, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart,
+    GiveUp, GroupSpec, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError,
+    SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

@@ -538,13 +538,13 @@ fn report_suspension(ctx: &Ctx, pid: u32, suspension: &mut Suspension) {
             log(
                 move || tracing::warn!(target: "liveoak", path = %path, event = "suspended", pid, "{path}: process {pid} was suspended by {signal} and does nothing before it gets SIGCONT (kill -CONT {pid})"),
             );
-            ctx.health(Health::Unhealthy);
+            ctx.health(Health::Unhealthy, "a signal has suspended it");
         }
         None => {
             log(
                 move || tracing::info!(target: "liveoak", path = %path, event = "continued", pid, "{path}: process {pid} was continued"),
             );
-            ctx.health(Health::Healthy);
+            ctx.health(Health::Unknown, "");
         }
     }
 }

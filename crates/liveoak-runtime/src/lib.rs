@@ -21,6 +21,8 @@ mod engine;
 pub mod testing;
 mod util;
 
+pub use api::check::{Check, MAX_REASON_BYTES};
+pub use api::check_now::CheckAnswer;
 pub use api::child::Child;
 pub use api::ctx::{Ctx, current};
 pub use api::error::{Error, Refused, StartError};
@@ -37,11 +39,12 @@ pub use engine::ended::Ended;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command,
-    Condition, Edge, Event, EventKind, Exit, Failure, FirstStart, GiveUp, Health, IdleReason, KILL_WAIT,
-    Limit, LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal,
-    Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry,
-    StopReport, StopStage, Strategy, Survivors, Time, WaitingFor,
+    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, CheckKind, CheckSpec, CheckView, ChildId, ChildSpec,
+    ChildState, ChildView, Command, Condition, Edge, Event, EventKind, Exit, Failure, FirstStart, GiveUp,
+    Health, IdleReason, KILL_WAIT, Limit, LimitExceeded, MAX_CHECKS, MAX_CHILDREN, Name, NameError, Order,
+    Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem,
+    SpecWarning, StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Time, Unhealthy,
+    WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -60,7 +60,7 @@ impl Machine {
         let mut cause = None;
         if let Some(record) = &mut self.arena[child].record {
             // A reported health applies only to the attempt that reported it.
-            record.health = Health::Healthy;
+            (record.health, record.health_reason) = (Health::Unknown, None);
             cause = record.cause.take();
             // Only an abandoned attempt still runs code that can ask for the exit before it.
             let abandoned = stage == StopStage::Abandoned;

@@ -18,34 +18,39 @@
 //!
 //! 1. `interface` - inputs, effects, commands and their replies
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
-//! 3. `state` - the state of one child, and the legal combinations of its fields
-//! 4. `copy` - copies of the arena for snapshots, taken a few slots at a time
-//! 5. `arena` - where children are kept and found
-//! 6. `stability` - which attempts are stable, and what a stable run resets
-//! 7. `phase` - what changes along with a phase; one deadline for each child and purpose
-//! 8. `driver_queue` - the effects and events that the driver has not polled yet
-//! 9. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 10. `snapshot` - the snapshot of the tree
-//! 11. `reply` - when a command is answered, and the report of a stop
-//! 12. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 13. `survivors` - processes that are still alive after their attempt was abandoned
-//! 14. `start` - the start of one attempt
-//! 15. `stopped` - what follows when a child is down
-//! 16. `stop` - the orders to ask and to kill
-//! 17. `auto_shutdown` - the end of a supervisor with its significant children
-//! 18. `restart` - limits, backoff, restart set, giving up
-//! 19. `exit` - the end of an attempt, and what follows its exit
-//! 20. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 21. `time_jump` - deadlines that are seen late, because the process could not run
-//! 22. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 23. `command` - what each command does; adding children and members
-//! 24. `mod` - the machine itself: it takes inputs and gives effects
+//! 3. `check_run` - the checks of one attempt: when each is tried, and which fail
+//! 4. `state` - the state of one child, and the legal combinations of its fields
+//! 5. `copy` - copies of the arena for snapshots, taken a few slots at a time
+//! 6. `arena` - where children are kept and found
+//! 7. `stability` - which attempts are stable, and what a stable run resets
+//! 8. `phase` - what changes along with a phase; one deadline for each child and purpose
+//! 9. `driver_queue` - the effects and events that the driver has not polled yet
+//! 10. `condition` - whether a child may start, what it waits for, and which children a restart takes down
+//! 11. `snapshot` - the snapshot of the tree
+//! 12. `reply` - when a command is answered, and the report of a stop
+//! 13. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 14. `survivors` - processes that are still alive after their attempt was abandoned
+//! 15. `checks` - when the checks of a child are tried
+//! 16. `start` - the start of one attempt
+//! 17. `stopped` - what follows when a child is down
+//! 18. `stop` - the orders to ask and to kill
+//! 19. `auto_shutdown` - the end of a supervisor with its significant children
+//! 20. `restart` - limits, backoff, restart set, giving up
+//! 21. `exit` - the end of an attempt, and what follows its exit
+//! 22. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 23. `time_jump` - deadlines that are seen late, because the process could not run
+//! 24. `verdict` - what follows from the answers of checks
+//! 25. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 26. `command` - what each command does; adding children and members
+//! 27. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
 mod advance;
 mod arena;
 mod auto_shutdown;
+mod check_run;
+mod checks;
 mod command;
 mod condition;
 mod copy;
@@ -66,6 +71,7 @@ mod stop_progress;
 mod stopped;
 mod survivors;
 mod time_jump;
+mod verdict;
 
 #[cfg(test)]
 mod tests;
@@ -161,8 +167,13 @@ impl Machine {
             Input::Heartbeat(id, attempt, beaten) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_heartbeat(child, beaten));
             }
-            Input::Health(id, attempt, health) => {
-                self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
+            Input::Health(id, attempt, health, reason) => {
+                self.if_live(id, attempt, |machine, child| machine.reported_health(child, health, reason));
+            }
+            Input::Checked(id, attempt, index, number, answer) => {
+                self.if_live(id, attempt, |machine, child| {
+                    machine.reported_check(child, index, number, answer)
+                });
             }
             Input::Command { request, id, command } => self.command(request, id, command),
             Input::Stop => self.stop_tree(),

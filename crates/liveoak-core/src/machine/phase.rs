@@ -72,12 +72,17 @@ impl Machine {
     #[inline]
     fn cancel_timers_of_phase(&mut self, child: Index) {
         let state = &self.arena[child];
-        let has_check = state.record.as_ref().is_some_and(|record| record.heartbeat_check.is_some());
+        let record = state.record.as_ref();
+        let beats = record.is_some_and(|record| record.heartbeat_check.is_some());
+        let has_checks = record.is_some_and(|record| record.check_due.is_some());
         if state.phase_deadline != Time::NEVER {
             self.set_timer(child, Purpose::Phase, Time::NEVER);
         }
-        if has_check {
+        if beats {
             self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
+        }
+        if has_checks {
+            self.set_timer(child, Purpose::Check, Time::NEVER);
         }
     }
 
@@ -175,6 +180,7 @@ impl Machine {
         let in_record = match purpose {
             Purpose::Phase => return state.phase_deadline,
             Purpose::Heartbeat => record.as_ref().and_then(|record| record.heartbeat_check),
+            Purpose::Check => record.as_ref().and_then(|record| record.check_due),
             Purpose::Answer => record.as_ref().and_then(|record| record.answer_deadline),
             Purpose::Wait => record.as_ref().and_then(|record| record.wait_deadline),
         };
@@ -203,6 +209,7 @@ impl Machine {
                 }
             }
             Purpose::Heartbeat => self.arena.record_or_new(child).heartbeat_check = in_record,
+            Purpose::Check => self.arena.record_or_new(child).check_due = in_record,
             Purpose::Answer => self.arena.record_or_new(child).answer_deadline = in_record,
             Purpose::Wait => {
                 let record = self.arena.record_or_new(child);

@@ -153,6 +153,8 @@ impl Machine {
         self.arena.write_name(child, path);
         let mut children = Vec::with_capacity(self.arena.child_count(child));
         children.extend(self.arena.children(child).map(|below| self.view(below, path)));
+        let ready_below = children.iter().all(|below| below.ready || below.state != ChildState::Running);
+        let checks = state.record.as_ref().and_then(|record| record.checks.as_deref());
         let own = Path::new(path);
         path.truncate(above);
         ChildView {
@@ -167,6 +169,9 @@ impl Machine {
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),
             last_exit: state.last_exit().cloned(),
             health: state.health,
+            health_reason: state.health_reason(),
+            ready: state.phase == Phase::Running && !state.is_unready() && ready_below,
+            checks: checks.filter(|_| state.phase.is_live()).map(|checks| checks.views()).unwrap_or_default(),
             children,
         }
     }

@@ -63,12 +63,14 @@ impl Machine {
                     let until = now.after(length).min(self.end_of_stage_above(child));
                     self.set_timer(child, purpose, until);
                 }
-                Purpose::Heartbeat | Purpose::Answer => {}
+                Purpose::Heartbeat | Purpose::Check | Purpose::Answer => {}
             }
             let record = self.arena.record_or_new(child);
             match purpose {
                 Purpose::Wait => record.wait_prolonged = true,
-                Purpose::Phase | Purpose::Heartbeat | Purpose::Answer => record.phase_prolonged = true,
+                Purpose::Phase | Purpose::Heartbeat | Purpose::Check | Purpose::Answer => {
+                    record.phase_prolonged = true;
+                }
             }
         }
         jump
@@ -81,7 +83,7 @@ impl Machine {
             Purpose::Phase => state.phase.is_live() && record.is_none_or(|record| !record.phase_prolonged),
             Purpose::Wait => record.is_none_or(|record| !record.wait_prolonged),
             // A late answer to a command does not harm the child.
-            Purpose::Heartbeat | Purpose::Answer => false,
+            Purpose::Heartbeat | Purpose::Check | Purpose::Answer => false,
         }
     }
 
@@ -126,6 +128,13 @@ impl Machine {
             record.judged_from = Some(now.after(period.min(FURTHER_WAIT)));
             jump.count(late);
         }
+    }
+
+    /// Prolongs the open tries of checks whose deadlines are seen late.
+    pub(super) fn prolong_late_checks(&mut self, child: Index, jump: &mut TimeJump) {
+        let (count, late) = self.prolong_checks(child, LATE, FURTHER_WAIT);
+        jump.late = jump.late.max(late);
+        jump.deadlines += count;
     }
 
     /// Emits one event for all deadlines that a tick has prolonged.

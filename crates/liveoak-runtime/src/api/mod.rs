@@ -9,6 +9,8 @@
 //! * `error` – what can go wrong.
 
 pub(crate) mod add;
+pub(crate) mod check;
+pub(crate) mod check_now;
 pub(crate) mod child;
 pub(crate) mod ctx;
 pub(crate) mod error;

@@ -265,7 +265,14 @@ impl std::fmt::Display for Line<'_> {
             EventKind::RestartSet { children } => {
                 write!(f, "{path}: restarts {children} children together")
             }
-            EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),
+            EventKind::Health { health, reason: None } => write!(f, "{path}: {}", health.as_str()),
+            EventKind::Health { health, reason: Some(reason) } => {
+                write!(f, "{path}: {}: {reason}", health.as_str())
+            }
+            EventKind::Unready { check, reason } => {
+                write!(f, "{path}: not ready any more: the check {check} failed: {reason}")
+            }
+            EventKind::ReadyAgain => write!(f, "{path}: ready again"),
             EventKind::TimeJump { late, deadlines } => {
                 write!(
                     f,

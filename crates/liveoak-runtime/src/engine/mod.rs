@@ -13,6 +13,7 @@
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
 
 pub(crate) mod action;
+pub(crate) mod checks;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod driver;

@@ -14,6 +14,8 @@ pub(crate) struct Replica {
     root: ChildView,
     /// The health that each child reported.
     said: HashMap<ChildId, Health>,
+    /// The children that are not ready any more.
+    unready: HashSet<ChildId>,
     /// The children whose last attempt was stopped by others.
     stopped_by_others: HashSet<ChildId>,
 }
@@ -25,6 +27,7 @@ impl Replica {
             number: snapshot.number,
             root: snapshot.root.clone(),
             said: HashMap::new(),
+            unready: HashSet::new(),
             stopped_by_others: HashSet::new(),
         }
     }
@@ -48,12 +51,16 @@ impl Replica {
                     restarts: 0,
                     last_exit: None,
                     health: Health::Degraded,
+                    health_reason: None,
+                    ready: false,
+                    checks: Vec::new(),
                     children: Vec::new(),
                 };
                 self.parent(event).children.push(node);
             }
             EventKind::Removed => {
                 self.said.remove(&event.id);
+                self.unready.remove(&event.id);
                 self.stopped_by_others.remove(&event.id);
                 self.parent(event).children.retain(|kid| kid.id != event.id);
             }
@@ -73,6 +80,7 @@ impl Replica {
             EventKind::Exited { attempt, exit, ran, stopped_by_others } => {
                 self.expect(event, *attempt, Some(*ran));
                 self.said.remove(&event.id);
+                self.unready.remove(&event.id);
                 if *stopped_by_others {
                     self.stopped_by_others.insert(event.id);
                 } else {
@@ -114,7 +122,9 @@ impl Replica {
             EventKind::Quarantined(_) | EventKind::StillRuns(_) => {
                 self.set(event, ChildState::Idle(IdleReason::Quarantined));
             }
-            EventKind::Health(health) => {
+            EventKind::Unready { .. } => assert!(self.unready.insert(event.id), "{event:?} comes twice"),
+            EventKind::ReadyAgain => assert!(self.unready.remove(&event.id), "{event:?} comes twice"),
+            EventKind::Health { health, .. } => {
                 let before = self.said.insert(event.id, *health).unwrap_or_default();
                 assert_ne!(before, *health, "{} reports the same health twice", event.path);
             }
@@ -190,7 +200,8 @@ impl Replica {
         };
         assert_eq!(
             seen(told, self.health(told)),
-            seen(is, is.health),
+            // The events do not say whether a child reports its health.
+            seen(is, is.health.max(Health::Healthy)),
             "{}: state by the events, and state in the snapshot",
             is.path
         );
@@ -201,7 +212,8 @@ impl Replica {
         let failed = node.last_exit.as_ref().is_some_and(Exit::is_failure);
         match node.state {
             ChildState::Running => {
-                let said = self.said.get(&node.id).copied().unwrap_or_default();
+                let said = self.said.get(&node.id).copied().unwrap_or_default().max(Health::Healthy);
+                let said = if self.unready.contains(&node.id) { said.max(Health::Degraded) } else { said };
                 node.children.iter().map(|kid| self.health(kid)).fold(said, Health::max)
             }
             ChildState::Idle(IdleReason::Ignored) => Health::Healthy,
