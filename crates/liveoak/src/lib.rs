@@ -100,6 +100,10 @@
 //! The code of a task, service, thread or member gets a [`Ctx`]: its path and attempt, the request to stop, readiness,
 //! heartbeat, health, subtasks.
 //!
+//! A child may have checks, which are tried on an interval: [`Child::readiness`] makes a child unready while the check fails,
+//! [`Child::liveness`] restarts it, and [`Child::startup`] decides when it is ready. [`Tree::check_now`] asks all checks once.
+//! A child that reports its health itself ([`Ctx::health`]) declares it ([`Child::reports_health`]).
+//!
 //! Some work belongs to the attempt that starts it: subtasks ([`Ctx::spawn`], [`Ctx::spawn_checked`]), blocking
 //! calls ([`Ctx::spawn_blocking`]), and trees that the code of the attempt starts. The attempt ends when all of them have
 //! ended, or is abandoned and reported. The tree does not know tasks and threads that are started by other means
@@ -169,8 +173,8 @@
 
 // What users build a tree from.
 pub use liveoak_runtime::{
-    AutoShutdown, Backoff, Child, Condition, DedicatedRuntime, FirstStart, GiveUp, Group, GroupHandle, Init,
-    Limit, Order, Restart, Service, Strategy, Supervisor,
+    AutoShutdown, Backoff, Check, CheckKind, CheckSpec, Child, Condition, DedicatedRuntime, FirstStart,
+    GiveUp, Group, GroupHandle, Init, Limit, Order, Restart, Service, Strategy, Supervisor,
 };
 
 // What the code of a child uses.
@@ -184,9 +188,9 @@ pub use liveoak_runtime::{Main, main};
 
 // A running tree: commands, events, snapshots, the report of its stop.
 pub use liveoak_runtime::{
-    AutoShutdownFailure, ChildId, ChildState, ChildView, Command, Ended, Event, EventKind, EventOrLost,
-    Events, IdleReason, LimitExceeded, Outcome, Path, Severity, Snapshot, StopEntry, StopReport, StopStage,
-    Survivors, Time, Tree, TreeHandle, WaitingFor,
+    AutoShutdownFailure, CheckAnswer, CheckView, ChildId, ChildState, ChildView, Command, Ended, Event,
+    EventKind, EventOrLost, Events, IdleReason, LimitExceeded, Outcome, Path, Severity, Snapshot, StopEntry,
+    StopReport, StopStage, Survivors, Time, Tree, TreeHandle, Unhealthy, WaitingFor,
 };
 
 // What can go wrong.
@@ -196,7 +200,7 @@ pub use liveoak_runtime::{
 };
 
 // For builders in other crates that make another kind of child.
-pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHILDREN, Name, Ready};
+pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHECKS, MAX_CHILDREN, MAX_REASON_BYTES, Name, Ready};
 
 #[cfg(feature = "testing")]
 pub use liveoak_runtime::testing;
@@ -219,7 +223,8 @@ pub mod prelude {
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{
-        AutoShutdown, Backoff, Child, Condition, Ctx, DedicatedRuntime, Exit, FirstStart, GiveUp, Group,
-        GroupHandle, Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree, TreeHandle,
+        AutoShutdown, Backoff, Check, Child, Condition, Ctx, DedicatedRuntime, Exit, FirstStart, GiveUp,
+        Group, GroupHandle, Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree,
+        TreeHandle,
     };
 }

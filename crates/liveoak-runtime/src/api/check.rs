@@ -75,7 +75,9 @@ impl Check {
         self
     }
 
-    fn spec(self, kind: CheckKind, others: &[CheckSpec]) -> CheckSpec {
+    /// Returns the check as a spec, for a child with these checks. For builders in other crates.
+    #[must_use]
+    pub fn spec(self, kind: CheckKind, others: &[CheckSpec]) -> CheckSpec {
         let of_kind = others.iter().filter(|check| check.kind == kind).count();
         let word = kind.as_str();
         let default = || if of_kind == 0 { word.to_owned() } else { format!("{word}-{}", of_kind + 1) };

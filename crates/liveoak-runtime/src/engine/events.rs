@@ -10,7 +10,7 @@ use crate::engine::pids;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::{log, log_text};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Severity};
+use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Health, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -265,6 +265,8 @@ impl std::fmt::Display for Line<'_> {
             EventKind::RestartSet { children } => {
                 write!(f, "{path}: restarts {children} children together")
             }
+            // A child that withdraws its report is only known to run.
+            EventKind::Health { health: Health::Unknown, .. } => write!(f, "{path}: running"),
             EventKind::Health { health, reason: None } => write!(f, "{path}: {}", health.as_str()),
             EventKind::Health { health, reason: Some(reason) } => {
                 write!(f, "{path}: {}: {reason}", health.as_str())
