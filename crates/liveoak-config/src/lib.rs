@@ -27,6 +27,7 @@
 //! - `load`: calls all layers in order; `fuzzing` (for tests): the properties that hold for any input bytes
 
 mod bounds;
+mod checks;
 mod config;
 mod diagnostic;
 mod duration;

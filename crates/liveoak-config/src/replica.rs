@@ -1,18 +1,18 @@
 //! Replaces `{replica}` in the strings of a program with the number of the replica, from 1.
 //!
-//! It is replaced in `command`, `shell`, `cwd`, the values of `env`, and the probes of `ready`. Other braces do not change.
+//! It is replaced in `command`, `shell`, `cwd`, the values of `env`, and the probes of `ready`, `readiness` and `liveness`. Other braces do not change.
 //! `${replica}`, a variable of a shell, does not change either. `{{replica}}` is the text `{replica}`. A word that was
 //! probably meant to be `{replica}` is an error, because the program would get it literally.
 
 use crate::diagnostic::Error;
-use crate::keys::READY;
+use crate::keys::{READINESS, READY};
 use crate::reader::Reader;
 use crate::table::{Node, Table};
 use std::borrow::Cow;
 use toml::de::DeValue;
 
 /// The keys of a program in whose strings the number is filled in.
-const FILLED: [&str; 5] = ["command", "shell", "cwd", "env", "ready"];
+const FILLED: [&str; 7] = ["command", "shell", "cwd", "env", "ready", "readiness", "liveness"];
 
 /// The placeholder of the number.
 const WORD: &str = "replica";
@@ -99,7 +99,11 @@ fn filled<'t>(key: &str, value: &DeValue<'t>, number: u16, replicas: u16) -> Opt
 
 /// Returns `true` if the key `name` of the table at `key` has a text in which the number is replaced.
 fn has_strings(key: &str, name: &str) -> bool {
-    key != "ready" || (READY.one_of.contains(&name) && name != "delay")
+    match key {
+        "ready" => READY.one_of.contains(&name) && name != "delay",
+        "readiness" | "liveness" => READINESS.one_of.contains(&name),
+        _ => true,
+    }
 }
 
 /// A piece of a text.

@@ -42,6 +42,8 @@ fn child(from: &liveoak_config::ChildConfig, io: &ProgramOutput) -> Child {
                 Some(probe) => builder.ready(probe.clone()),
                 None => builder,
             };
+            let checks = from.spec.checks().iter().cloned().zip(program.checks.iter().cloned());
+            let builder = checks.fold(builder, |builder, (check, probe)| builder.check(check, probe));
             return builder.with_spec(from.spec.clone()).into();
         }
         Form::Supervisor(nested) => Child::from(supervisor(from.name.as_str(), nested, io)),
