@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
-use liveoak::{ChildSpec, Limit, Name, SpecWarning};
+use liveoak::{CheckSpec, ChildSpec, Limit, Name, SpecWarning};
 use liveoak_config::{
     ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load_and_tell,
     one_line,
@@ -299,6 +299,7 @@ fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
         "env_names": names,
         "stdin": command.stdin.as_str(),
         "ready": program.ready.as_ref().map(probe_json),
+        "checks": spec.checks().iter().zip(&program.checks).map(check_json).collect::<Vec<_>>(),
         "ready_within": spec.start_within.as_secs_f64(),
         "stop_signal": command.stop_signal.to_string(),
         "stop_ask": command.ask.as_str(),
@@ -314,6 +315,17 @@ fn command_json(command: &CommandLine) -> Value {
     }
     let arguments: Vec<_> = command.args.iter().map(|word| word.to_string_lossy()).collect();
     json!({ "program": command.program.to_string_lossy(), "args": arguments })
+}
+
+fn check_json((check, probe): (&CheckSpec, &Probe)) -> Value {
+    let mut document = probe_json(probe);
+    document["name"] = json!(check.name.as_str());
+    document["kind"] = json!(check.kind.as_str());
+    document["every"] = json!(check.every.as_secs_f64());
+    document["failures"] = json!(check.failures);
+    document["successes"] = json!(check.successes);
+    document["delay"] = json!(check.delay.as_secs_f64());
+    document
 }
 
 fn probe_json(probe: &Probe) -> Value {

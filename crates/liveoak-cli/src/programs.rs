@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use liveoak::process::{CommandLine, ProbeKind};
+use liveoak::{CheckKind, ChildSpec};
 use liveoak_config::{Config, Form, SupervisorConfig};
 
 /// A program that could not be started now.
@@ -65,16 +66,26 @@ fn collect(
         };
         let field = if program.command.shell_line().is_some() { "shell" } else { "command" };
         commands.push((path.clone(), field, program.command.clone()));
-        if let Some(ProbeKind::Command(check)) = program.ready.as_ref().map(liveoak::process::Probe::kind) {
+        let checks = program.checks.iter().zip(spec_checks(&child.spec));
+        for (probe, field) in program.ready.iter().map(|probe| (probe, "ready.command")).chain(checks) {
+            let ProbeKind::Command(check) = probe.kind() else { continue };
             let check = match own_search_path(&program.command) {
                 Some(searched) if own_search_path(check).is_none() => {
                     CommandLine::clone(check).env("PATH", searched)
                 }
                 _ => CommandLine::clone(check),
             };
-            commands.push((path, "ready.command", check));
+            commands.push((path.clone(), field, check));
         }
     }
+}
+
+/// Returns the key of the command of each check.
+fn spec_checks(spec: &ChildSpec) -> impl Iterator<Item = &'static str> {
+    spec.checks().iter().map(|check| match check.kind {
+        CheckKind::Readiness | CheckKind::Startup => "readiness.command",
+        CheckKind::Liveness => "liveness.command",
+    })
 }
 
 fn own_search_path(command: &CommandLine) -> Option<OsString> {

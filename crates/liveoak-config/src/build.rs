@@ -59,6 +59,8 @@ fn child(from: &ChildConfig, finish: &dyn Fn(Program) -> Program) -> Child {
                 Some(probe) => builder.ready(probe.clone()),
                 None => builder,
             };
+            let checks = from.spec.checks().iter().cloned().zip(program.checks.iter().cloned());
+            let builder = checks.fold(builder, |builder, (check, probe)| builder.check(check, probe));
             finish(builder).with_spec(from.spec.clone()).into()
         }
         Form::Supervisor(nested) => {

@@ -95,6 +95,8 @@ pub struct ProgramConfig {
     pub command: CommandLine,
     /// The readiness probe. `None`: ready as soon as it runs.
     pub ready: Option<Probe>,
+    /// The probe of each check of the child's spec.
+    pub checks: Vec<Probe>,
     /// The number of replicas, at least 1. Above 1 they are named `NAME.1`, `NAME.2`, ...
     pub replicas: u16,
     /// The number of this replica, from 1. Before the tree is [expanded](Config::expanded), this is the first replica.
@@ -110,6 +112,8 @@ pub struct ReplicaConfig {
     pub command: CommandLine,
     /// The readiness probe.
     pub ready: Option<Probe>,
+    /// The probe of each check of the child's spec.
+    pub checks: Vec<Probe>,
 }
 
 impl ProgramConfig {
@@ -117,10 +121,11 @@ impl ProgramConfig {
     #[must_use]
     pub fn of_replica(&self, number: u16) -> Self {
         let other = number.checked_sub(2).and_then(|index| self.others.get(usize::from(index)));
-        let (command, ready) =
-            other.map_or((&self.command, &self.ready), |other| (&other.command, &other.ready));
-        let (command, ready) = (command.clone(), ready.clone());
-        Self { command, ready, replicas: 1, replica: number, others: Vec::new() }
+        let own = (&self.command, &self.ready, &self.checks);
+        let (command, ready, checks) =
+            other.map_or(own, |other| (&other.command, &other.ready, &other.checks));
+        let (command, ready, checks) = (command.clone(), ready.clone(), checks.clone());
+        Self { command, ready, checks, replicas: 1, replica: number, others: Vec::new() }
     }
 }
 

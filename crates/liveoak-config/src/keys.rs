@@ -8,12 +8,13 @@
 use crate::bounds::MAX_REPLICAS;
 use crate::duration::format_duration;
 use crate::other_words::{
-    FOR_BACKOFF, FOR_CHILD, FOR_COMMAND, FOR_KIND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT, FOR_STOP,
-    OtherWords,
+    FOR_BACKOFF, FOR_CHECK, FOR_CHILD, FOR_COMMAND, FOR_KIND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT,
+    FOR_STOP, OtherWords,
 };
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{
-    AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Jitter, KILL_WAIT, Order, Restart, Strategy,
+    AutoShutdown, Backoff, CheckSpec, ChildSpec, FirstStart, GiveUp, Jitter, KILL_WAIT, Order, Restart,
+    Strategy,
 };
 use liveoak_process::{Ask, Probe, Signal, Stdin};
 use serde_json::{Value, json};
@@ -21,6 +22,12 @@ use std::time::Duration;
 
 /// The default of `give_up` in a file. The library's default is [`GiveUp::Escalate`].
 pub(crate) const GIVE_UP: GiveUp = GiveUp::QUARANTINE;
+
+/// The most tries in a row that a check may need.
+pub(crate) const MAX_TRIES: u64 = 1_000_000;
+
+/// The probes that can be asked again and again.
+const CHECK_PROBES: &[&str] = &["tcp", "unix", "file", "command", "http"];
 
 /// The default of `first_start` in a file. The library's default is [`FirstStart::Fail`].
 pub(crate) const FIRST_START: FirstStart = FirstStart::Retry;
@@ -110,7 +117,7 @@ keys! {
     const OF_PROGRAMS {
         /// What to run: an array of words, or a string that is split into words as a shell would. No shell runs. A program
         /// name with a slash is relative to `cwd`; a name without one is looked up in PATH. In `command`, `shell`, `cwd`, the
-        /// values of `env` and the probes of `ready`, {replica} is the number of the replica.
+        /// values of `env` and the probes of `ready`, `readiness` and `liveness`, {replica} is the number of the replica.
         command: types::command_schema;
         /// A script for `sh -c`, instead of `command`.
         shell: || types::text_like_schema("producer | consumer");
@@ -127,6 +134,12 @@ keys! {
         /// The deadline of the start, from the start of the program until it is ready. `ready.within` is another name for it.
         /// Only with `ready` or `after`. Default: 30s.
         start_within: types::duration_schema;
+        /// Whether the program is ready while it runs: one check, or an array of them. While one fails, the program is not ready,
+        /// and children that come `after` it do not start. It is not restarted.
+        readiness: || types::checks_schema(&READINESS);
+        /// Whether the program still works while it runs: one check, or an array of them. When one fails, the program is stopped
+        /// and has failed.
+        liveness: || types::checks_schema(&LIVENESS);
         /// The exit codes that are not failures.
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
         /// How the output of the program is read.
@@ -218,6 +231,34 @@ keys! {
         timeout: types::duration_schema => format_duration(Probe::delay(Duration::ZERO).time_limit());
         /// The deadline of the start. A start that misses the deadline has failed.
         within: types::duration_schema => format_duration(ChildSpec::default().start_within);
+    }
+
+    const OF_CHECKS {
+        /// The name of the check. Default: the kind of the check, with a number from the second one on.
+        name: || json!({ "type": "string", "pattern": types::NAME });
+        /// Passes when this address accepts a connection.
+        tcp: || types::pattern_schema("^.+:([0-9]|\\{replica\\})+$", "127.0.0.1:7000");
+        /// Passes when this unix socket accepts a connection; relative to `cwd`.
+        unix: types::text_schema;
+        /// Passes when this file exists; relative to `cwd`.
+        file: types::text_schema;
+        /// Passes when this command exits with 0; run in `cwd` with the variables of the program.
+        command: types::command_schema;
+        /// Passes when this URL answers a GET with 2xx or 3xx. Plain http only.
+        http: || types::pattern_schema("^[Hh][Tt][Tt][Pp]://.+$", "http://127.0.0.1:8080/health");
+        /// The time from the beginning of one try to the beginning of the next.
+        every: types::duration_schema => format_duration(CheckSpec::DEFAULT_EVERY);
+        /// How long one try may take. A command that takes longer is killed.
+        timeout: types::duration_schema => format_duration(CheckSpec::DEFAULT_TIMEOUT);
+        /// How many tries in a row must fail until the check fails.
+        failures: || types::integer_schema(1, MAX_TRIES) => CheckSpec::DEFAULT_FAILURES;
+        /// How long the first try is delayed after the program is ready.
+        delay: types::duration_schema => format_duration(Duration::ZERO);
+    }
+
+    const OF_READINESS {
+        /// How many tries in a row must pass until a program that was not ready is ready again.
+        successes: || types::integer_schema(1, MAX_TRIES) => 1;
     }
 
     const OF_PROGRAM_STOP {
@@ -319,6 +360,18 @@ pub(crate) static READY: Keys = Keys {
     one_of: &["delay", "log", "tcp", "unix", "file", "command", "http"],
     others: &[FOR_READY],
     ..keys("One probe, how it is tried, and the deadline of the start.", &[OF_READY])
+};
+/// `readiness`: one check.
+pub(crate) static READINESS: Keys = Keys {
+    one_of: CHECK_PROBES,
+    others: &[FOR_CHECK],
+    ..keys("One probe, how it is tried, and when it fails.", &[OF_CHECKS, OF_READINESS])
+};
+/// `liveness`: one check.
+pub(crate) static LIVENESS: Keys = Keys {
+    one_of: CHECK_PROBES,
+    others: &[FOR_CHECK],
+    ..keys("One probe, how it is tried, and when it fails.", &[OF_CHECKS])
 };
 /// The `stop` of a program.
 pub(crate) static PROGRAM_STOP: Keys =

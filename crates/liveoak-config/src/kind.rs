@@ -46,6 +46,7 @@ impl Reader<'_> {
                 Form::Program(Box::new(ProgramConfig {
                     command,
                     ready: None,
+                    checks: Vec::new(),
                     replicas,
                     replica: 1,
                     others: Vec::new(),

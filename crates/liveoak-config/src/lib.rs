@@ -32,6 +32,7 @@
 mod args;
 mod bounds;
 mod build;
+mod checks;
 mod config;
 mod defaults;
 mod diagnostic;

@@ -49,11 +49,12 @@ other_words! {
         ["maxrestarts" "startretries" "retries" "maxretries" "startlimit" "startlimitburst" "startlimitinterval"
          "startlimitintervalsec" "maxrestart" "restarts" "respawnlimit"]
             => "the key is `limit`, as in: limit = { restarts = 5, period = \"1m\" }";
-        ["healthcheck" "health" "readiness" "readinessprobe" "startupprobe" "waitready" "readycheck" "check" "probe"
+        ["healthcheck" "health" "startupprobe" "waitready" "readycheck" "check" "probe"
          "readywhen" "readylogline"]
             => "the key is `ready`, as in: ready = { http = \"http://127.0.0.1:8080/health\" }";
-        ["liveness" "livenessprobe" "watchdog" "watchdogsec"]
-            => "Liveoak does not check a program that is ready; `ready` checks only its start";
+        ["readinessprobe"] => "the key is `readiness`, as in: readiness = { http = \"http://127.0.0.1:8080/health\" }";
+        ["livenessprobe" "watchdog" "watchdogsec"]
+            => "the key is `liveness`, as in: liveness = { http = \"http://127.0.0.1:8080/health\", every = \"10s\" }";
         ["startsecs" "minuptime" "startperiod" "starttimeout" "timeoutstartsec" "launchtimeout" "listentimeout"]
             => "write ready = { delay = \"1s\" }, or `within` in `ready` for the deadline of a start";
         ["instances" "numprocs" "scale" "concurrency" "copies" "count" "workers" "processes" "deploy" "formation"]
@@ -163,6 +164,19 @@ other_words! {
             => "the key is `every`, as in: every = \"1s\"";
         ["retries" "failurethreshold" "successthreshold" "failures" "successes"]
             => "remove it: one success is enough, and the probe is repeated until `within` is over";
+    }
+    /// Words for keys of a `readiness` or `liveness`.
+    FOR_CHECK {
+        ["exec" "cmd" "test" "script" "shell" "run"] => "the key is `command`, as in: command = [\"pg_isready\", \"-q\"]";
+        ["url" "httpget" "uri" "get" "https" "endpoint"] => "the key is `http`, as in: http = \"http://127.0.0.1:8080/health\"";
+        ["port" "tcpsocket" "socket" "address" "host"]
+            => "the key is `tcp`, as in: tcp = \"127.0.0.1:8080\"; for a unix socket `unix`";
+        ["wait" "initialdelay" "initialdelayseconds" "startperiod" "startsecs" "graceperiod"] => "the key is `delay`, as in: delay = \"10s\"";
+        ["timeoutseconds" "trytimeout" "probetimeout" "requesttimeout" "connecttimeout" "timelimit" "within"]
+            => "the key is `timeout`, as in: timeout = \"5s\"";
+        ["interval" "period" "periodseconds" "poll" "pollinterval" "checkinterval" "frequency"] => "the key is `every`, as in: every = \"10s\"";
+        ["retries" "failurethreshold" "maxfailures"] => "the key is `failures`, as in: failures = 3";
+        ["log" "line" "pattern"] => "a line of the output comes once, so it cannot be asked for again; use `http`, `tcp`, `unix`, `file` or `command`";
     }
     /// Words for keys of a `stop`.
     FOR_STOP {
@@ -289,7 +303,9 @@ fn plain(word: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::{BACKOFF, LIMIT, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR, any_child};
+    use crate::keys::{
+        BACKOFF, LIMIT, LIVENESS, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR, any_child,
+    };
     use crate::types::Word;
     use liveoak_core::{Condition, FirstStart, GiveUp, Order, Restart, Strategy};
     use liveoak_process::{Ask, Signal, Stdin};
@@ -340,7 +356,8 @@ mod tests {
 
     /// Returns the lists of words of each table, with all keys that a child or the table has.
     fn tables() -> impl Iterator<Item = (&'static [&'static [OtherWords]], Vec<&'static str>)> {
-        let tables = [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP, &OUTPUT];
+        let tables =
+            [&ROOT, &PROGRAM, &SUPERVISOR, &LIMIT, &BACKOFF, &READY, &LIVENESS, &PROGRAM_STOP, &OUTPUT];
         tables
             .into_iter()
             .map(|keys| (keys.others, if keys.has("restart") { any_child() } else { keys.names() }))

@@ -12,7 +12,7 @@ use crate::replica::{Filled, has_replica_word};
 use crate::shell_syntax::{self, Kind};
 use crate::source::{NotUtf8, Unreadable};
 use crate::table::{Node, Table};
-use crate::text::{escaped, one_of};
+use crate::text::escaped;
 use liveoak_core::ChildSpec;
 use liveoak_process::{CommandLine, IDENTITY_VARIABLES, Probe, ProbeKind, Stdin};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ impl Reader<'_> {
         self.check_replica_words(table, replicas);
         let stdin = table.get("stdin").and_then(|node| self.stdin(node, replicas));
         let filled = Filled::new(table, 1, replicas);
-        let ReplicaConfig { command, ready } = self.replica(&filled.table(table), spec, stdin);
+        let ReplicaConfig { command, ready, checks } = self.replica(&filled.table(table), spec, stdin);
         let mut others = Vec::new();
         for number in 2..=replicas {
             // If the text is the same for all replicas, they share it. If it has an error, reading it again would only repeat the error.
@@ -40,7 +40,7 @@ impl Reader<'_> {
             let filled = Filled::new(table, number, replicas);
             others.push(self.replica(&filled.table(table), spec, stdin));
         }
-        ProgramConfig { command, ready, replicas, replica: 1, others }
+        ProgramConfig { command, ready, checks, replicas, replica: 1, others }
     }
 
     /// Reads what a replica runs and how it is checked, from a table with its number filled in.
@@ -62,7 +62,8 @@ impl Reader<'_> {
         if let Some(stdin) = stdin {
             command = command.stdin(stdin);
         }
-        ReplicaConfig { command, ready }
+        let checks = self.checks(table, &cwd, spec);
+        ReplicaConfig { command, ready, checks }
     }
 
     /// Reads `stdin`. Only one child of a file, and no replica set, may have the input of liveoak.
@@ -324,29 +325,16 @@ impl Reader<'_> {
         let table = self.table_of(node, "`ready`", &READY, READY_EXAMPLE)?;
         let within = self.value(&table, "within", |node| node.positive("a start always takes some time"));
         spec.start_within = within.unwrap_or(spec.start_within);
-        let probes: Vec<&Node<'_>> =
-            table.nodes.iter().filter(|node| READY.one_of.contains(&node.key)).collect();
-        for second in probes.iter().skip(1) {
-            let error = second.key_error("`ready` has more than one probe").label("one more");
-            let error = error.related(probes[0].key_span.clone(), "the first one");
-            let help = "keep one; to check several conditions, write a script as `command`";
-            self.problems.push(error.help(help));
-        }
-        // Report the missing probe unless there is an unknown key, which has its own error.
-        if probes.is_empty() && table.nodes.iter().all(|node| READY.has(node.key)) {
-            let error = node.error(format!("`{}` has no probe", node.path));
-            let expected = format!("{}, as in: {READY_EXAMPLE}", one_of(READY.one_of.iter().copied()));
-            self.problems.push(error.label("no condition for readiness").expected(expected));
-        }
-        let read = probes.iter().map(|node| self.probe(node, cwd, spec.start_within));
-        let probe = read.fold(None, Option::or);
+        let probe = self.one_probe(node, &table, &READY, READY_EXAMPLE, (cwd, spec.start_within));
         let why = "without any pause, the tries would need a whole processor";
         let every = self.value(&table, "every", |node| node.positive(why));
         let timeout = self.value(&table, "timeout", |node| node.positive("a try always takes some time"));
         let probe = probe?;
         if !probe.is_repeated() {
+            let mut keys = table.nodes.iter().map(|node| node.key);
+            let probe_key = keys.find(|key| READY.one_of.contains(key)).unwrap_or_default();
             for node in ["every", "timeout"].iter().filter_map(|key| table.get(key)) {
-                let error = node.key_error(format!("`{}` has no effect with `{}`", node.key, probes[0].key));
+                let error = node.key_error(format!("`{}` has no effect with `{probe_key}`", node.key));
                 let error = error.label("this probe is not tried repeatedly");
                 self.problems.push(error.help("remove it; `within` bounds the whole start"));
             }
@@ -355,7 +343,7 @@ impl Reader<'_> {
         Some(timeout.into_iter().fold(probe, Probe::timeout))
     }
 
-    fn probe(&mut self, node: &Node<'_>, cwd: &Path, within: Duration) -> Option<Probe> {
+    pub(crate) fn probe(&mut self, node: &Node<'_>, cwd: &Path, within: Duration) -> Option<Probe> {
         match node.key {
             "delay" => self.record(delay(node, within)),
             "log" => self.record(log(node)),

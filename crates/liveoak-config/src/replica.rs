@@ -1,19 +1,19 @@
 //! Replaces `{replica}` in the strings of a child with the number of the replica, from 1.
 //!
-//! It is replaced in `command`, `shell`, `cwd`, the values of `env`, the probes of `ready`, and the strings in `args`. Other braces do not change.
+//! It is replaced in `command`, `shell`, `cwd`, the values of `env`, the probes of `ready`, `readiness` and
+//! `liveness`, and the strings in `args`. Other braces do not change.
 //! `${replica}`, a variable of a shell, does not change either. `{{replica}}` is the text `{replica}`. A word that was
 //! probably meant to be `{replica}` is an error, because the program would get it literally.
 
 use crate::diagnostic::Error;
-use crate::keys::READY;
+use crate::keys::{READINESS, READY};
 use crate::reader::Reader;
 use crate::table::{Node, Table};
 use std::borrow::Cow;
 use toml::de::DeValue;
 
 /// The keys of a child in whose strings the number is filled in.
-const FILLED: [&str; 6] = ["command", "shell", "cwd", "env", "ready", "args"];
-
+const FILLED: [&str; 8] = ["command", "shell", "cwd", "env", "ready", "readiness", "liveness", "args"];
 /// The placeholder of the number.
 const WORD: &str = "replica";
 
@@ -105,7 +105,11 @@ fn below<'k>(key: &'k str, name: &'k str) -> &'k str {
 
 /// Returns `true` if the key `name` of the table at `key` has a text in which the number is replaced.
 fn has_strings(key: &str, name: &str) -> bool {
-    key != "ready" || (READY.one_of.contains(&name) && name != "delay")
+    match key {
+        "ready" => READY.one_of.contains(&name) && name != "delay",
+        "readiness" | "liveness" => READINESS.one_of.contains(&name),
+        _ => true,
+    }
 }
 
 /// A piece of a text.

@@ -30,6 +30,9 @@ impl Reader<'_> {
                 let found = at_edge(places, sibling.as_str(), error).label("this would wait for ever");
                 self.show_permanent(found, &error.path, sibling.as_str())
             }
+            SpecProblem::HasNoHealth(sibling) => at_edge(places, sibling.as_str(), error)
+                .label("nothing says how healthy it is")
+                .help("write \"ready\" here, or give the sibling a check, as in: liveness = { tcp = \"127.0.0.1:7000\" }"),
             SpecProblem::Cycle(children) => self.cycle(error, children),
             SpecProblem::SignificantIsPermanent => at_field(places, error)
                 .label("the end of this child never counts")
@@ -120,6 +123,8 @@ fn at_field(places: &Places, error: &SpecError) -> Error {
         "start_within" if places.value("start_within").is_none() => "ready",
         "stop_within" | "kill_wait" => "stop",
         "children" => "child",
+        "checks" if places.value("readiness").is_some() => "readiness",
+        "checks" => "liveness",
         // The other fields have the same name in the file; `backoff.from` is shown at `backoff`.
         field => field.split('.').next().unwrap_or(field),
     };

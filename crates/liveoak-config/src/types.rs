@@ -121,6 +121,12 @@ pub(crate) fn table_schema(keys: &Keys) -> Value {
     table
 }
 
+/// Returns the schema of one check, or of an array of them.
+pub(crate) fn checks_schema(keys: &Keys) -> Value {
+    let several = json!({ "type": "array", "items": table_schema(keys), "minItems": 1 });
+    json!({ "anyOf": [table_schema(keys), several] })
+}
+
 pub(crate) fn children_schema() -> Value {
     json!({
         "type": "object",

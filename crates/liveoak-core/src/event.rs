@@ -1,8 +1,8 @@
 //! The events of a tree: one typed event for each transition.
 
 use crate::{
-    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Origin, Path, Restart,
-    StartFailure, StopStage, Strategy, Survivors, Time,
+    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Name, Origin, Path,
+    Restart, StartFailure, StopStage, Strategy, Survivors, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +138,21 @@ pub enum EventKind {
         children: usize,
     },
     /// The child reported its health.
-    Health(Health),
+    Health {
+        /// The reported health.
+        health: Health,
+        /// Why, if the child says so.
+        reason: Option<Arc<str>>,
+    },
+    /// The child runs but is not ready any more, because a readiness check fails.
+    Unready {
+        /// The check.
+        check: Name,
+        /// The answer of its last try.
+        reason: Arc<str>,
+    },
+    /// All readiness checks of the child pass again.
+    ReadyAgain,
     /// The tree saw deadlines much too late, because the whole process did not run: a signal had suspended it, or its
     /// machine slept. Each of these deadlines was prolonged once, by its original length, but by at most 1 s.
     /// Only the root has this event.
@@ -168,9 +182,13 @@ impl EventKind {
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,
             Self::Released => Severity::Info,
             Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
-            Self::Health(Health::Healthy) => Severity::Info,
+            Self::Health { health: Health::Unknown | Health::Healthy, .. } => Severity::Info,
+            Self::ReadyAgain => Severity::Info,
+            Self::Unready { .. } => Severity::Warn,
             Self::TimeJump { .. } => Severity::Warn,
-            Self::Killed { .. } | Self::Health(Health::Degraded | Health::Unhealthy) => Severity::Warn,
+            Self::Killed { .. } | Self::Health { health: Health::Degraded | Health::Unhealthy, .. } => {
+                Severity::Warn
+            }
             Self::Abandoned { .. } | Self::Quarantined(_) | Self::StillRuns(_) => Severity::Error,
             Self::GaveUp(_) | Self::StartFailed(_) | Self::AutoShutdownFailed(_) => Severity::Error,
         }
@@ -201,7 +219,9 @@ impl EventKind {
             Self::AutoShutdown => "auto-shutdown",
             Self::AutoShutdownFailed(_) => "auto-shutdown-failed",
             Self::RestartSet { .. } => "restart-set",
-            Self::Health(_) => "health",
+            Self::Health { .. } => "health",
+            Self::Unready { .. } => "unready",
+            Self::ReadyAgain => "ready-again",
             Self::TimeJump { .. } => "time-jump",
         }
     }

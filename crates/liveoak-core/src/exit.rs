@@ -38,6 +38,8 @@ pub enum Exit {
     StartTimeout(Duration),
     /// The child gave no heartbeat for longer than it promised. It is stuck: find out what it was doing.
     HeartbeatTimeout(Duration),
+    /// A check of the child failed as often in a row as it may. The child was stopped because of it.
+    Unhealthy(Arc<Unhealthy>),
     /// The child was killed: it did not stop before its stop deadline, or the tree was killed, or its runtime shut
     /// down.
     Killed,
@@ -113,7 +115,7 @@ impl Exit {
             Self::Completed | Self::Stopped | Self::AutoShutdown => ExitClass::Ended,
             Self::Ignored => ExitClass::Ignored,
             Self::Failed(_) | Self::Panicked(_) | Self::Code(_) | Self::Signal { .. } => ExitClass::Failure,
-            Self::StartTimeout(_) | Self::HeartbeatTimeout(_) => ExitClass::Failure,
+            Self::StartTimeout(_) | Self::HeartbeatTimeout(_) | Self::Unhealthy(_) => ExitClass::Failure,
             Self::Killed | Self::Abandoned | Self::StillRuns(_) => ExitClass::Failure,
             Self::StartFailed(_) | Self::GaveUp(_) => ExitClass::Failure,
             Self::AutoShutdownFailed(_) => ExitClass::FailedEnd,
@@ -134,6 +136,7 @@ impl Exit {
             Self::Signal { .. } => "signal",
             Self::StartTimeout(_) => "start-timeout",
             Self::HeartbeatTimeout(_) => "heartbeat-timeout",
+            Self::Unhealthy(_) => "unhealthy",
             Self::Killed => "killed",
             Self::Abandoned | Self::StillRuns(_) => "abandoned",
             Self::StartFailed(_) => "start-failed",
@@ -162,6 +165,7 @@ impl fmt::Display for Exit {
             }
             Self::StartTimeout(within) => write!(f, "not ready within {within:?}"),
             Self::HeartbeatTimeout(within) => write!(f, "no heartbeat for {within:?}"),
+            Self::Unhealthy(unhealthy) => unhealthy.fmt(f),
             Self::Killed => f.write_str("killed"),
             Self::Abandoned => f.write_str("abandoned: it could not be ended and may still run"),
             Self::StillRuns(survivors) => write!(f, "abandoned: {survivors}"),
@@ -221,6 +225,21 @@ impl fmt::Display for Panic {
             write!(f, " at {location}")?;
         }
         write!(f, ": {}", self.message)
+    }
+}
+
+/// The check that failed, and its last answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unhealthy {
+    /// The name of the check.
+    pub check: Name,
+    /// The answer of the last try, or that there was none in time.
+    pub reason: Arc<str>,
+}
+
+impl fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unhealthy: the check {} failed: {}", self.check, self.reason)
     }
 }
 

@@ -36,6 +36,7 @@ pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
 pub use exit::{
     AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, StartFailure,
+    Unhealthy,
 };
 pub use explanation::{BackoffUse, Explanation, MAX_WAITS, Wait};
 pub use failure::{Failure, FailureError, MAX_FAILURE_BYTES};
@@ -51,11 +52,12 @@ pub use machine::{
 };
 pub use origin::{DeclaredAt, Origin, Text};
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
-pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
+pub use snapshot::{CheckView, ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
-    AutoShutdown, BodyDifference, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart,
-    GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHILDREN, MAX_DEPTH, Order, PlanAction, PlanStep, Ready,
-    Restart, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, plan, start_order,
+    AutoShutdown, BodyDifference, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition,
+    Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH,
+    Order, PlanAction, PlanStep, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy,
+    SupervisorSpec, plan, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

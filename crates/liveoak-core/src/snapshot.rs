@@ -1,35 +1,26 @@
 //! The whole tree at one moment, consistent with an event number.
 
 use crate::{
-    Attempt, ChildHistory, ChildId, ChildSpec, CommandRecord, Condition, Exit, Name, Path, Restart,
-    StopStage, Strategy, Time,
+    Attempt, CheckKind, ChildHistory, ChildId, ChildSpec, CommandRecord, Condition, Exit, Name, Path,
+    Restart, StopStage, Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The health of a child, from best to worst.
+/// The health of a child. The greater of two is the worse; an unknown one says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
-    /// The child does its work.
+    /// Nothing says how healthy the child is: it runs, has no readiness or liveness check, and reports no health. Show it as
+    /// "running", not as "healthy".
     #[default]
+    Unknown,
+    /// The child does its work.
     Healthy,
-    /// The child works badly, waits, starts or stops, was stopped by command or with its supervisor, or has finished
+    /// The child works badly, is not ready any more, waits, starts or stops, was stopped by command or with its supervisor, or has finished
     /// with a failure.
     Degraded,
     /// The child does not do its work.
     Unhealthy,
-}
-
-impl Health {
-    /// Returns the health as one word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Degraded => "degraded",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
 }
 
 /// A tree at one moment. The events from `number + 1` on say what has changed since then.
@@ -91,14 +82,52 @@ pub struct ChildView {
     pub restarts: u64,
     /// The exit of its last finished attempt.
     pub last_exit: Option<Exit>,
-    /// The health of the child. A running supervisor has the health of its worst child.
+    /// The health of the child: the worse of what it reports and of what its checks say. A running supervisor has the
+    /// health of its worst child; children of unknown health do not count.
     pub health: Health,
     /// What is declared of the child, and where.
     pub spec: Arc<ChildSpec>,
     /// What happened to the child before. `None` if it has neither failed nor been given a command.
     pub history: Option<Box<ChildHistory>>,
+    /// Why the child has this health, if a check or the child itself says so.
+    pub health_reason: Option<Arc<str>>,
+    /// `true` if the child runs and no readiness check fails. A supervisor is ready if it runs and every running child
+    /// below it is ready.
+    pub ready: bool,
+    /// The checks of the live attempt.
+    pub checks: Vec<CheckView>,
     /// Its children in the order of their start; members of a group in the order of their addition.
     pub children: Vec<Self>,
+}
+
+/// One check of a live attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckView {
+    /// The name of the check.
+    pub name: Name,
+    /// What follows from the check.
+    pub kind: CheckKind,
+    /// `true` if the check failed as often in a row as it may, and has not passed again.
+    pub failing: bool,
+    /// The number of tries that began in this attempt.
+    pub tries: u64,
+    /// The number of tries in a row that failed.
+    pub failures: u32,
+    /// When the last try was over, and its answer; `None` before the first.
+    pub last: Option<(Time, Result<(), Arc<str>>)>,
+}
+
+impl Health {
+    /// Returns the health as one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 /// The state of a child. Every state that waits says what it waits for, and how long it still takes at most.

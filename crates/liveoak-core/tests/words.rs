@@ -3,7 +3,7 @@
 use liveoak_core::{
     Attempt, AutoShutdownFailure, ChildId, Condition, EventKind, Exit, Health, IdleReason, LimitExceeded,
     Name, Panic, Path, Refusal, Restart, Severity, SpecError, SpecErrors, SpecProblem, StartFailure,
-    StopStage, Survivors,
+    StopStage, Survivors, Unhealthy,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -72,6 +72,7 @@ fn each_exit_has_a_word_and_a_sentence() {
     let chain = Chain("no row", Some(Box::new(Chain("no table", Some(Box::new(Chain("no disk", None)))))));
     let refused = Arc::new(Survivors { pids: vec![7], refused: Some("process 7: EPERM".to_owned()) });
     let hangs = Arc::new(Survivors { pids: vec![8], refused: None });
+    let unhealthy = Arc::new(Unhealthy { check: name("http"), reason: "status 503".into() });
     let table = [
         (Exit::Completed, "completed", "completed"),
         (Exit::Ignored, "ignored", "not needed here"),
@@ -82,6 +83,7 @@ fn each_exit_has_a_word_and_a_sentence() {
         (Exit::Code(3), "code", "exit code 3"),
         (Exit::StartTimeout(SECOND), "start-timeout", "not ready within 1s"),
         (Exit::HeartbeatTimeout(SECOND), "heartbeat-timeout", "no heartbeat for 1s"),
+        (Exit::Unhealthy(unhealthy), "unhealthy", "unhealthy: the check http failed: status 503"),
         (Exit::Killed, "killed", "killed"),
         (Exit::Abandoned, "abandoned", "abandoned: it could not be ended and may still run"),
         (Exit::StillRuns(refused), "abandoned", "abandoned: the system refused to kill process 7: EPERM"),
@@ -155,6 +157,7 @@ fn each_event_has_a_word_and_a_severity() {
     let failure = Arc::new(StartFailure { path: Path::new("t"), exit: Exit::Killed });
     let significant = Arc::new(AutoShutdownFailure { path: Path::new("t/db"), exit: Exit::Code(1) });
     let survivors = Arc::new(Survivors { pids: vec![7, 8], refused: None });
+    let said = |health| EventKind::Health { health, reason: None };
     let table = [
         (exited(Exit::AutoShutdownFailed(Arc::clone(&significant)), false), "exited", Debug),
         (EventKind::Added { restart: Restart::Permanent, strategy: None }, "added", Debug),
@@ -179,9 +182,12 @@ fn each_event_has_a_word_and_a_severity() {
         (EventKind::AutoShutdown, "auto-shutdown", Info),
         (EventKind::AutoShutdownFailed(significant), "auto-shutdown-failed", Error),
         (EventKind::RestartSet { children: 2 }, "restart-set", Info),
-        (EventKind::Health(Health::Healthy), "health", Info),
-        (EventKind::Health(Health::Degraded), "health", Warn),
-        (EventKind::Health(Health::Unhealthy), "health", Warn),
+        (EventKind::Unready { check: name("http"), reason: "status 503".into() }, "unready", Warn),
+        (EventKind::ReadyAgain, "ready-again", Info),
+        (said(Health::Unknown), "health", Info),
+        (said(Health::Healthy), "health", Info),
+        (said(Health::Degraded), "health", Warn),
+        (said(Health::Unhealthy), "health", Warn),
     ];
     for (kind, word, severity) in table {
         assert_eq!((kind.name(), kind.severity()), (word, severity), "{kind:?}");

@@ -4,11 +4,12 @@
 //! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
+use crate::checks::with_checks;
 use crate::command::{Argv, Ask, CommandLine, Stdin};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::jobs::WhenGone;
-use crate::lines::MAX_LINE;
+use crate::joined_lines::JoinedLines;
 use crate::log::{log, log_text};
 use crate::output::{Backpressure, OutputLine};
 use crate::probe::{Probe, ProbeFailure, ProbeRun};
@@ -49,9 +50,11 @@ pub struct Program {
     command: CommandLine,
     replica: u32,
     probe: Option<Probe>,
+    /// The probe of each check of `spec`.
+    pub(crate) checks: Vec<Probe>,
     sink: Option<OutputSink>,
     backpressure: Option<Backpressure>,
-    spec: ChildSpec,
+    pub(crate) spec: ChildSpec,
 }
 
 impl fmt::Debug for Program {
@@ -91,7 +94,8 @@ impl Program {
         // The errors of a program are values of Liveoak, so keeping them runs no code of the user.
         let declared_at = DeclaredAt::caller();
         let spec = ChildSpec { keep_error: true, declared_at, ..ChildSpec::default() };
-        Self { name: name.into(), command, replica: 1, probe: None, sink: None, backpressure: None, spec }
+        let (name, replica, checks) = (name.into(), 1, Vec::new());
+        Self { name, command, replica, probe: None, checks, sink: None, backpressure: None, spec }
     }
 
     /// Changes the command line: its variables, folder, stop signal, successful exit codes.
@@ -165,11 +169,13 @@ impl Program {
         self.with(|command| command.ask(whom))
     }
 
-    /// Replaces the spec. Its `ready` is ignored: a program always reports its readiness.
+    /// Replaces the spec. Its `ready` and its `checks` are ignored: a program always reports its readiness, and its checks
+    /// are those that were added with their probes.
     #[must_use]
     pub fn with_spec(mut self, spec: ChildSpec) -> Self {
         let declared_at = spec.declared_at.clone().or(self.spec.declared_at);
-        self.spec = ChildSpec { declared_at, ..spec };
+        let checks = self.spec.checks.take();
+        self.spec = ChildSpec { declared_at, checks, ..spec };
         self
     }
 
@@ -206,10 +212,13 @@ impl From<Program> for Child {
         spec.keep_error = true;
         // A command line holds no values that must be dropped early, so a program can always be started again.
         spec.keep = true;
-        let probe = match (program.probe, &program.command.cwd) {
-            (Some(probe), Some(folder)) => Some(probe.relative_to(folder)),
-            (probe, _) => probe,
+        let folder = program.command.cwd.clone();
+        let relative = |probe: Probe| match &folder {
+            Some(folder) => probe.relative_to(folder),
+            None => probe,
         };
+        let probe = program.probe.map(relative);
+        let checks = spec.checks.take();
         let runner = Arc::new(ProgramRunner {
             command: Arc::new(program.command),
             replica: program.replica,
@@ -219,7 +228,12 @@ impl From<Program> for Child {
             backpressure: program.backpressure,
             said_early: AtomicBool::new(false),
         });
-        Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
+        let probes = program.checks.into_iter().map(relative);
+        let attempts = Arc::clone(&runner);
+        let child =
+            Self::task_with_kill(program.name, move |ctx| Arc::clone(&attempts).run(ctx)).with_spec(spec);
+        let environment = move |ctx: &Ctx| runner.environment(ctx);
+        with_checks(child, checks.as_deref().unwrap_or_default(), probes, Arc::new(environment))
     }
 }
 
@@ -231,31 +245,6 @@ fn log_output(path: &Path, line: OutputLine<'_>) {
     }
     let (path, stream, text) = (path.clone(), line.stream.as_str(), line.text.to_owned());
     log_text(text.len(), move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
-}
-
-/// Joins the pieces of a line for the probe, which needs the whole line.
-#[derive(Default)]
-struct JoinedLines {
-    /// The line so far, by stream: at most `MAX_LINE` bytes and the latest piece.
-    so_far: [String; 2],
-}
-
-impl JoinedLines {
-    /// Calls `observe` with all that has arrived of the line to which `piece` belongs.
-    fn with_line(&mut self, piece: OutputLine<'_>, observe: impl FnOnce(&str)) {
-        if !piece.continues && !piece.continued {
-            return observe(piece.text);
-        }
-        let so_far = &mut self.so_far[piece.stream as usize];
-        if !piece.continues || so_far.len() > MAX_LINE {
-            so_far.clear();
-        }
-        so_far.push_str(piece.text);
-        observe(so_far);
-        if !piece.continued {
-            *so_far = String::new();
-        }
-    }
 }
 
 /// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
@@ -558,13 +547,13 @@ fn report_suspension(ctx: &Ctx, pid: u32, suspension: &mut Suspension) {
             log(
                 move || tracing::warn!(target: "liveoak", path = %path, event = "suspended", pid, "{path}: process {pid} was suspended by {signal} and does nothing before it gets SIGCONT (kill -CONT {pid})"),
             );
-            ctx.health(Health::Unhealthy);
+            ctx.health(Health::Unhealthy, "a signal has suspended it");
         }
         None => {
             log(
                 move || tracing::info!(target: "liveoak", path = %path, event = "continued", pid, "{path}: process {pid} was continued"),
             );
-            ctx.health(Health::Healthy);
+            ctx.health(Health::Unknown, "");
         }
     }
 }

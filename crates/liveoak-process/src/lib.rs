@@ -54,6 +54,7 @@ compile_error!(
     "liveoak-process supports Linux only: it needs pidfd, the parent-death signal and /proc. Turn the `process` feature off."
 );
 
+mod checks;
 mod child;
 mod command;
 mod environment;
@@ -62,6 +63,7 @@ mod file_limit;
 mod forker;
 mod guardian;
 mod jobs;
+mod joined_lines;
 mod lines;
 mod log;
 mod members;

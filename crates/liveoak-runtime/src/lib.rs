@@ -21,6 +21,8 @@ mod engine;
 pub mod testing;
 mod util;
 
+pub use api::check::{Check, MAX_REASON_BYTES};
+pub use api::check_now::CheckAnswer;
 pub use api::child::Child;
 pub use api::child_handle::{Added, ChildHandle, Exited};
 pub use api::command_plan::{CommandPlan, PlannedStep, Step, StepResult};
@@ -42,13 +44,14 @@ pub use engine::event_filter::EventFilter;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, ChildHistory, ChildId, ChildSpec,
-    ChildState, ChildView, Command, CommandRecord, Condition, DeclaredAt, Edge, Event, EventKind, Exit,
-    ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason,
-    Jitter, KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name,
-    NameError, Order, Origin, Outcome, Panic, Path, Ready, Refusal, Restart, Severity, Snapshot, SpecError,
-    SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport, StopStage, Strategy,
-    Survivors, Text, Time, Wait, WaitingFor,
+    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, CheckKind, CheckSpec, CheckView,
+    ChildHistory, ChildId, ChildSpec, ChildState, ChildView, Command, CommandRecord, Condition, DeclaredAt,
+    Edge, Event, EventKind, Exit, ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob,
+    GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHECKS,
+    MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, NameError, Order, Origin, Outcome, Panic, Path,
+    Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning,
+    StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Text, Time, Unhealthy, Wait,
+    WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -197,14 +197,18 @@ impl Puppet {
     #[must_use]
     pub fn child(&self) -> Child {
         let control = Arc::clone(&self.control);
-        Child::task(self.control.name.clone(), move |ctx| act(Arc::clone(&control), ctx)).reports_ready()
+        Child::task(self.control.name.clone(), move |ctx| act(Arc::clone(&control), ctx))
+            .reports_ready()
+            .reports_health()
     }
 
     /// Returns the puppet as a child that is a thread. Not for paused time, which does not wait for threads.
     #[must_use]
     pub fn thread(&self) -> Child {
         let control = Arc::clone(&self.control);
-        Child::thread(self.control.name.clone(), move |ctx| act_blocking(&control, &ctx)).reports_ready()
+        Child::thread(self.control.name.clone(), move |ctx| act_blocking(&control, &ctx))
+            .reports_ready()
+            .reports_health()
     }
 
     /// Returns the body of the puppet, for groups and services that wrap it.
@@ -378,7 +382,7 @@ fn follow(control: &Control, ctx: &Ctx, instruction: Instruction) -> Option<Exit
         Instruction::End(exit) => return Some(exit),
         Instruction::Panic(message) => std::panic::panic_any(message),
         Instruction::Beat => ctx.heartbeat(),
-        Instruction::Health(health) => ctx.health(health),
+        Instruction::Health(health) => ctx.health(health, ""),
         Instruction::Spin => {
             let mut state = control.state();
             while state.spinning {

@@ -91,7 +91,7 @@ fn reports_through_the_context_of_an_ended_attempt_change_nothing() {
         eventually("a second attempt", || tree.snapshot().root.children[0].attempt == Attempt(2)).await;
         let old = old.lock().unwrap().take().unwrap();
         old.ready();
-        old.health(Health::Unhealthy);
+        old.health(Health::Unhealthy, "");
         old.heartbeat();
         let subtask = old.spawn(async { panic!("never begun") });
         assert_eq!(subtask.await, Err(SubtaskError::Aborted));

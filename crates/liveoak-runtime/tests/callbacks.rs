@@ -304,7 +304,7 @@ fn a_command_from_the_waker_of_an_event_reader_is_carried_out_immediately() {
         };
         let waker = Waker::from(Arc::new(Calls(stop)));
         assert!(next.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-        contexts[0].health(Health::Degraded);
+        contexts[0].health(Health::Degraded, "");
         assert!(contexts[1].is_stopping(), "it is asked by the thread that woke the reader");
         tree.stop().await;
     });

@@ -77,7 +77,7 @@ impl std::error::Error for CountedError {}
 type Call = fn(&Ctx);
 
 const CALLS: [(&str, Call); 8] = [
-    ("health", |ctx| ctx.health(Health::Healthy)),
+    ("health", |ctx| ctx.health(Health::Healthy, "")),
     ("ready", Ctx::ready),
     ("path", |ctx| drop(ctx.path())),
     ("last_exit", |ctx| drop(ctx.last_exit())),
@@ -160,7 +160,7 @@ fn a_call_performs_a_limited_number_of_effects_of_others() {
         tree.begin_stop();
         let first = asked();
         assert!(first > 0 && first < 200, "{first} were asked inside the call");
-        kept.lock().unwrap()[MEMBERS - 1].health(Health::Degraded);
+        kept.lock().unwrap()[MEMBERS - 1].health(Health::Degraded, "");
         let second = asked() - first;
         assert!(second < 200, "{second} were asked inside the call of another child");
         assert!(tree.stop().await.is_clean());
@@ -184,7 +184,7 @@ fn a_caller_may_hold_a_lock_that_destructors_need() {
         let reporter = Child::thread("reporter", move |ctx: Ctx| {
             while !ctx.is_stopping() {
                 let left = theirs.lock().unwrap();
-                ctx.health(if *left > 100 { Health::Degraded } else { Health::Healthy });
+                ctx.health(if *left > 100 { Health::Degraded } else { Health::Healthy }, "");
             }
         });
         let tree = Supervisor::new("t").child(group.backoff(long())).child(reporter).start().await.unwrap();

@@ -259,7 +259,7 @@ fn a_health_report_is_an_event_and_changes_the_health_of_every_supervisor_above(
         let mut events = tree.events();
         a.health(Health::Degraded);
         let Some(EventOrLost::Event(event)) = events.next().await else { panic!("no event") };
-        assert!(matches!(event.kind, EventKind::Health(Health::Degraded)), "{event:?}");
+        assert!(matches!(event.kind, EventKind::Health { health: Health::Degraded, .. }), "{event:?}");
         assert_eq!(tree.snapshot().root.health, Health::Degraded);
         tree.stop().await;
         leak_check.check().await;

@@ -101,6 +101,10 @@
 //! The code of a task, service, thread or member gets a [`Ctx`]: its path and attempt, the request to stop, readiness,
 //! heartbeat, health, subtasks.
 //!
+//! A child may have checks, which are tried on an interval: [`Child::readiness`] makes a child unready while the check fails,
+//! [`Child::liveness`] restarts it, and [`Child::startup`] decides when it is ready. [`Tree::check_now`] asks all checks once.
+//! A child that reports its health itself ([`Ctx::health`]) declares it ([`Child::reports_health`]).
+//!
 //! Some work belongs to the attempt that starts it: subtasks ([`Ctx::spawn`], [`Ctx::spawn_checked`]), blocking
 //! calls ([`Ctx::spawn_blocking`]), and trees that the code of the attempt starts. The attempt ends when all of them have
 //! ended, or is abandoned and reported. The tree does not know tasks and threads that are started by other means
@@ -287,8 +291,9 @@
 
 // What users build a tree from.
 pub use liveoak_runtime::{
-    AutoShutdown, Backoff, Child, Condition, DedicatedRuntime, FirstStart, GiveUp, Group, GroupHandle, Init,
-    Jitter, Limit, NotBegun, Order, PendingTree, Restart, Service, Strategy, Supervisor,
+    AutoShutdown, Backoff, Check, CheckKind, CheckSpec, Child, Condition, DedicatedRuntime, FirstStart,
+    GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order, PendingTree, Restart, Service,
+    Strategy, Supervisor,
 };
 
 // What the code of a child uses.
@@ -302,12 +307,12 @@ pub use liveoak_runtime::{Main, main};
 
 // A running tree: commands, events, snapshots, the report of its stop.
 pub use liveoak_runtime::{
-    Added, AutoShutdownFailure, BackoffUse, ChildHandle, ChildHistory, ChildId, ChildState, ChildView,
-    Command, CommandPlan, CommandRecord, DeclaredAt, Ended, Event, EventFilter, EventKind, EventOrLost,
-    Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure, Glob, GlobError, IdleReason,
-    LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity, Snapshot, Step, StepResult,
-    StopEntry, StopReport, StopStage, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth,
-    TreePhase, Wait, WaitingFor,
+    Added, AutoShutdownFailure, BackoffUse, CheckAnswer, CheckView, ChildHandle, ChildHistory, ChildId,
+    ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Ended, Event, EventFilter,
+    EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure, Glob,
+    GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity, Snapshot,
+    Step, StepResult, StopEntry, StopReport, StopStage, Survivors, Text, Time, Tree, TreeFailure, TreeHandle,
+    TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.
@@ -317,7 +322,9 @@ pub use liveoak_runtime::{
 };
 
 // For builders in other crates that make another kind of child.
-pub use liveoak_runtime::{ChildSpec, Edge, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, Ready};
+pub use liveoak_runtime::{
+    ChildSpec, Edge, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES, Name, Ready,
+};
 
 #[cfg(feature = "testing")]
 pub use liveoak_runtime::testing;
@@ -355,7 +362,7 @@ pub mod prelude {
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{
-        AutoShutdown, Backoff, Child, ChildHandle, Condition, Ctx, DedicatedRuntime, Exit, FirstStart,
+        AutoShutdown, Backoff, Check, Child, ChildHandle, Condition, Ctx, DedicatedRuntime, Exit, FirstStart,
         GiveUp, Group, GroupHandle, Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree,
         TreeHandle,
     };

@@ -188,7 +188,7 @@ fn a_program_that_is_suspended_is_reported_and_is_unhealthy_until_it_is_continue
         up.logs("/t/a: unhealthy");
         dir.send(pid, Signal::CONT);
         up.logs(&format!("/t/a: process {pid} was continued"));
-        up.logs("/t/a: healthy");
+        up.logs("/t/a: running");
         up.stop().with_code(0);
     }
 }

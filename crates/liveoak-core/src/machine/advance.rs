@@ -209,6 +209,7 @@ impl Machine {
                     let (id, attempt) = self.arena.attempt_of(child);
                     self.push(Effect::CheckHeartbeat(id, attempt));
                 }
+                Purpose::Check => self.checks_due(child, &mut jump),
                 // If the child still waits at the next evaluation, this evaluation answers, or fails the first start.
                 Purpose::Answer => {
                     self.arena.record_or_new(child).answer_due = true;
@@ -278,9 +279,11 @@ impl Machine {
     }
 
     /// Notes the health that a child reports.
-    pub(super) fn reported_health(&mut self, child: Index, health: Health) {
-        if std::mem::replace(&mut self.arena.record_or_new(child).health, health) != health {
-            self.emit(child, || EventKind::Health(health));
+    pub(super) fn reported_health(&mut self, child: Index, health: Health, reason: Option<Arc<str>>) {
+        let record = self.arena.record_or_new(child);
+        if (record.health, &record.health_reason) != (health, &reason) {
+            (record.health, record.health_reason) = (health, reason.clone());
+            self.emit(child, || EventKind::Health { health, reason });
             self.refresh_health(child);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
-use crate::spec::{MAX_CHILDREN, added_child};
+use crate::spec::{MAX_CHILDREN, Sibling, added_child};
 use crate::{
     ChildDeclaration, ChildId, EventKind, Health, IdleReason, Name, Ready, RequestId, Restart, StopStage,
     Time,
@@ -332,7 +332,10 @@ impl Machine {
         let state = self.arena.sup(sup);
         let rules = (state.rules.auto_shutdown, state.depth as usize + 1);
         let siblings = state.ordered().iter().filter_map(|child| match &self.arena[*child].name {
-            ChildName::Given(name) => Some((name.as_str(), self.arena[*child].spec.restart)),
+            ChildName::Given(name) => {
+                let state = &self.arena[*child];
+                Some((name.as_str(), Sibling::new(&state.spec, state.sup.is_none())))
+            }
             ChildName::Automatic => None,
         });
         added_child(&self.arena.path_of(sup), declared, rules, siblings).map_err(Refusal::Invalid)

@@ -164,9 +164,9 @@ impl Machine {
             (Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Quarantined), _) => Held,
             (Phase::Waiting, _) if state.flags.held => Held,
             (Phase::Starting | Phase::Running, Condition::Started) => Satisfied,
-            (Phase::Running, Condition::Ready) => Satisfied,
+            (Phase::Running, Condition::Ready) if !state.is_unready() => Satisfied,
             (Phase::Running, Condition::Healthy) if state.health == Health::Healthy => Satisfied,
-            (Phase::Running, Condition::Healthy | Condition::Completed) | (Phase::BackingOff, _) => Unmet,
+            (Phase::Running | Phase::BackingOff, _) => Unmet,
             (Phase::Idle(IdleReason::SupervisorDown) | Phase::Waiting, _) => Pending,
             (Phase::Starting | Phase::Stopping { .. }, _) => Pending,
         }
@@ -234,6 +234,7 @@ impl Machine {
         let phase = sibling.map(|sibling| sibling.phase);
         let what = match (phase, edge.condition) {
             (Some(Phase::Running), Condition::Completed) => "was not done in time",
+            (Some(Phase::Running), Condition::Ready) => "runs but was not ready again in time",
             (Some(Phase::Running), _) => "is ready but was not healthy in time",
             (Some(Phase::BackingOff), _) => "keeps failing",
             _ if sibling.is_some_and(|sibling| sibling.flags.stopped_by_others) => {

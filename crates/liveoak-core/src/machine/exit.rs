@@ -61,7 +61,7 @@ impl Machine {
         let state = &mut self.arena[child];
         if let Some(record) = &mut state.record {
             // A reported health applies only to the attempt that reported it.
-            record.health = Health::Healthy;
+            (record.health, record.health_reason) = (Health::Unknown, None);
             cause = record.cause.take();
             if stage == StopStage::Abandoned {
                 // Only an abandoned attempt still runs code that can ask for the exit before it.

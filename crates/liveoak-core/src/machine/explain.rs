@@ -235,10 +235,9 @@ impl Machine {
     fn why_running(&self, child: Index) -> String {
         let state = &self.arena[child];
         let worst = |below: &Index| self.arena[*below].health == state.health;
+        let reason = || state.health_reason().map(|reason| format!(": {reason}")).unwrap_or_default();
         match &state.sup {
-            _ if state.health == Health::Healthy && state.sup.is_some() => {
-                "all its children are well".to_owned()
-            }
+            Some(_) if state.health <= Health::Healthy => "all its children are well".to_owned(),
             Some(_) => match self.arena.children(child).find(worst) {
                 Some(below) => {
                     let (path, word) = (self.arena.path_of(below), self.state_of(below).as_str());
@@ -247,8 +246,13 @@ impl Machine {
                 }
                 None => "its attempt is ready".to_owned(),
             },
-            None if state.health == Health::Healthy => format!("attempt {} is ready", state.attempt),
-            None => format!("attempt {} is ready, but it reported that it is not healthy", state.attempt),
+            None if state.is_unready() => {
+                format!("attempt {} runs, but is not ready{}", state.attempt, reason())
+            }
+            None if state.health <= Health::Healthy => format!("attempt {} is ready", state.attempt),
+            None => {
+                format!("attempt {} is ready, but it is {}{}", state.attempt, state.health.as_str(), reason())
+            }
         }
     }
 

@@ -29,8 +29,10 @@ pub enum Input {
     Gone(ChildId, Attempt),
     /// The answer to [`Effect::CheckHeartbeat`]: `true` if there was a heartbeat since the last check.
     Heartbeat(ChildId, Attempt, bool),
-    /// A child reports its health.
-    Health(ChildId, Attempt, Health),
+    /// A child reports its health, and why. [`Health::Unknown`] withdraws what it reported before.
+    Health(ChildId, Attempt, Health, Option<Arc<str>>),
+    /// The answer to [`Effect::Check`]: the same check and try, and what the try said.
+    Checked(ChildId, Attempt, u32, u64, Result<(), Arc<str>>),
     /// A command on one child. Answered once, by [`Effect::Reply`].
     Command {
         /// The request that the reply answers.
@@ -74,6 +76,12 @@ pub enum Effect {
     LetGo(ChildId),
     /// Check whether this attempt gave a heartbeat since the last check, and answer with [`Input::Heartbeat`].
     CheckHeartbeat(ChildId, Attempt),
+    /// Begin a try of the check with this position in [`ChildSpec::checks`](crate::ChildSpec), and answer with
+    /// [`Input::Checked`]. The last number is that of the try.
+    Check(ChildId, Attempt, u32, u64),
+    /// Drop the try of this check, because its time is over. All tries also end when the attempt is asked to stop, is killed
+    /// or has ended.
+    EndCheck(ChildId, Attempt, u32),
     /// Deliver the answer to a command.
     Reply {
         /// The request that it answers.

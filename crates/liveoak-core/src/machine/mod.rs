@@ -18,38 +18,43 @@
 //!
 //! 1. `interface` - inputs, effects, commands and their replies
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
-//! 3. `state` - the state of one child, and the legal combinations of its fields
-//! 4. `copy` - copies of the arena for snapshots, taken a few slots at a time
-//! 5. `arena` - where children are kept and found
-//! 6. `stability` - which attempts are stable, and what a stable run resets
-//! 7. `phase` - what changes along with a phase; one deadline for each child and purpose
-//! 8. `driver_queue` - the effects and events that the driver has not polled yet
-//! 9. `watch` - waits for the end of an attempt, or for the readiness of a child
-//! 10. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 11. `history` - the last exits of each child and the last commands of the tree
-//! 12. `snapshot` - the snapshot of the tree
-//! 13. `explain` - what a child does now and why, as one value
-//! 14. `reply` - when a command is answered, and the report of a stop
-//! 15. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 16. `survivors` - processes that are still alive after their attempt was abandoned
-//! 17. `start` - the start of one attempt
-//! 18. `trial` - trial attempts of quarantined children
-//! 19. `stopped` - what follows when a child is down
-//! 20. `stop` - the orders to ask and to kill
-//! 21. `auto_shutdown` - the end of a supervisor with its significant children
-//! 22. `restart` - limits, backoff, restart set, giving up
-//! 23. `exit` - the end of an attempt, and what follows its exit
-//! 24. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 25. `time_jump` - deadlines that are seen late, because the process could not run
-//! 26. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 27. `command` - what each command does; adding children and members
-//! 28. `mod` - the machine itself: it takes inputs and gives effects
+//! 3. `check_run` - the checks of one attempt: when each is tried, and which fail
+//! 4. `state` - the state of one child, and the legal combinations of its fields
+//! 5. `copy` - copies of the arena for snapshots, taken a few slots at a time
+//! 6. `arena` - where children are kept and found
+//! 7. `stability` - which attempts are stable, and what a stable run resets
+//! 8. `phase` - what changes along with a phase; one deadline for each child and purpose
+//! 9. `driver_queue` - the effects and events that the driver has not polled yet
+//! 10. `watch` - waits for the end of an attempt, or for the readiness of a child
+//! 11. `condition` - whether a child may start, what it waits for, and which children a restart takes down
+//! 12. `history` - the last exits of each child and the last commands of the tree
+//! 13. `snapshot` - the snapshot of the tree
+//! 14. `explain` - what a child does now and why, as one value
+//! 15. `reply` - when a command is answered, and the report of a stop
+//! 16. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 17. `survivors` - processes that are still alive after their attempt was abandoned
+//! 18. `checks` - when the checks of a child are tried
+//! 19. `start` - the start of one attempt
+//! 20. `trial` - trial attempts of quarantined children
+//! 21. `stopped` - what follows when a child is down
+//! 22. `stop` - the orders to ask and to kill
+//! 23. `auto_shutdown` - the end of a supervisor with its significant children
+//! 24. `restart` - limits, backoff, restart set, giving up
+//! 25. `exit` - the end of an attempt, and what follows its exit
+//! 26. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 27. `time_jump` - deadlines that are seen late, because the process could not run
+//! 28. `verdict` - what follows from the answers of checks
+//! 29. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 30. `command` - what each command does; adding children and members
+//! 31. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
 mod advance;
 mod arena;
 mod auto_shutdown;
+mod check_run;
+mod checks;
 mod command;
 mod condition;
 mod copy;
@@ -73,6 +78,7 @@ mod stopped;
 mod survivors;
 mod time_jump;
 mod trial;
+mod verdict;
 mod watch;
 
 #[cfg(test)]
@@ -180,8 +186,13 @@ impl Machine {
             Input::Heartbeat(id, attempt, beaten) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_heartbeat(child, beaten));
             }
-            Input::Health(id, attempt, health) => {
-                self.if_live(id, attempt, |machine, child| machine.reported_health(child, health));
+            Input::Health(id, attempt, health, reason) => {
+                self.if_live(id, attempt, |machine, child| machine.reported_health(child, health, reason));
+            }
+            Input::Checked(id, attempt, index, number, answer) => {
+                self.if_live(id, attempt, |machine, child| {
+                    machine.reported_check(child, index, number, answer)
+                });
             }
             Input::Command { request, id, command } => self.command(request, id, command),
             Input::Watch { request, id, moment } => self.watch(request, id, moment),

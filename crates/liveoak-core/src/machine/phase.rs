@@ -33,6 +33,7 @@ impl Machine {
         if has_timers {
             self.set_timer(child, Purpose::Phase, Time::NEVER);
             self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
+            self.set_timer(child, Purpose::Check, Time::NEVER);
         }
         if phase.is_idle()
             && let Some(record) = self.arena[child].record.as_mut().filter(|record| record.trial)
@@ -177,6 +178,7 @@ impl Machine {
         let in_record = match purpose {
             Purpose::Phase => return state.phase_deadline,
             Purpose::Heartbeat => record.as_ref().and_then(|record| record.heartbeat_check),
+            Purpose::Check => record.as_ref().and_then(|record| record.check_due),
             Purpose::Answer => record.as_ref().and_then(|record| record.answer_deadline),
             Purpose::Wait => record.as_ref().and_then(|record| record.wait_deadline),
         };
@@ -205,6 +207,7 @@ impl Machine {
                 }
             }
             Purpose::Heartbeat => self.arena.record_or_new(child).heartbeat_check = in_record,
+            Purpose::Check => self.arena.record_or_new(child).check_due = in_record,
             Purpose::Answer => self.arena.record_or_new(child).answer_deadline = in_record,
             Purpose::Wait => self.arena.record_or_new(child).wait_deadline = in_record,
         }

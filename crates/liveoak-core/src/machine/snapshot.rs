@@ -180,6 +180,8 @@ impl Machine {
 
     fn own_view(&self, child: Index, path: Path, children: Vec<ChildView>) -> ChildView {
         let state = &self.arena[child];
+        let ready_below = children.iter().all(|below| below.ready || below.state != ChildState::Running);
+        let checks = state.record.as_ref().and_then(|record| record.checks.as_deref());
         ChildView {
             path,
             id: self.arena.id_of(child),
@@ -197,6 +199,9 @@ impl Machine {
             health: state.health,
             spec: Arc::clone(self.spec_of(child)),
             history: self.history_of(child),
+            health_reason: state.health_reason(),
+            ready: state.phase == Phase::Running && !state.is_unready() && ready_below,
+            checks: checks.filter(|_| state.phase.is_live()).map(|checks| checks.views()).unwrap_or_default(),
             children,
         }
     }

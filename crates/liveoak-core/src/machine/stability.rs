@@ -2,7 +2,8 @@
 //!
 //! The attempt of a leaf or of a group is stable after it has been ready for `reset_after` (of its backoff; 10 s without
 //! one). The time between a request to stop and the end does not count. If a child missed a heartbeat, the time since
-//! its last heartbeat does not count either. If the process was suspended, as late deadlines show, the time before that
+//! its last heartbeat does not count either. If a check
+//! fails, the time since it last passed does not count, and when a child is ready again, its time begins anew. If the process was suspended, as late deadlines show, the time before that
 //! does not count (`time_jump.rs`).
 //!
 //! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable
@@ -38,6 +39,10 @@ impl Machine {
         if state.phase != Phase::Running || state.flags.attempt_stable {
             return state.flags.attempt_stable;
         }
+        let checks = state.record.as_ref().and_then(|record| record.checks.as_deref());
+        if checks.is_some_and(|checks| checks.was_stable) {
+            return true;
+        }
         let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) else {
             return self.was_ready_long_enough(child);
         };
@@ -59,8 +64,13 @@ impl Machine {
         let (state, now) = (&self.arena[child], self.now);
         let enough = state.spec.reset_after();
         // Most attempts that fail end early, so the rest need not be looked up for them.
-        now.since(state.since) >= enough
-            && self.ready_until(child).since(state.since.max(self.has_run_since())) >= enough
+        if now.since(state.since) < enough {
+            return false;
+        }
+        let checks = state.record.as_ref().and_then(|record| record.checks.as_deref());
+        let checked_since = checks.map_or(Time::ZERO, |checks| checks.ready_span().0);
+        let ready_since = state.since.max(checked_since).max(self.has_run_since());
+        self.ready_until(child).since(ready_since) >= enough
     }
 
     /// Returns `true` if a child could run in the present attempt of its supervisor, and was declared.
@@ -77,7 +87,11 @@ impl Machine {
     fn ready_until(&self, child: Index) -> Time {
         match &self.arena[child].record {
             Some(record) if matches!(record.cause, Some(Exit::HeartbeatTimeout(_))) => record.last_beat,
-            Some(_) | None => self.now,
+            Some(record) => {
+                let failing = record.checks.as_ref().and_then(|checks| checks.ready_span().1);
+                failing.unwrap_or(self.now)
+            }
+            None => self.now,
         }
     }
 

@@ -34,7 +34,8 @@ impl Machine {
         self.starts += 1;
         let state = &self.arena[child];
         let (within, ready) = (state.spec.start_within, state.spec.ready);
-        if state.sup.is_none() && ready == Ready::AtOnce {
+        let waits_for_checks = state.spec.has_check(true);
+        if state.sup.is_none() && ready == Ready::AtOnce && !waits_for_checks {
             // The child is ready at once, so its health as a starting child is never seen, and need not be counted.
             self.change_phase(child, Phase::Starting);
         } else {
@@ -45,6 +46,10 @@ impl Machine {
         let Some(sup) = &mut self.arena[child].sup else {
             self.push(Effect::Start(id, attempt));
             match ready {
+                Ready::AtOnce if waits_for_checks => {
+                    self.set_timer_in(child, Purpose::Phase, within);
+                    self.begin_checks(child, true);
+                }
                 Ready::AtOnce => self.mark_ready(child),
                 Ready::Reported => self.set_timer_in(child, Purpose::Phase, within),
             }
@@ -76,6 +81,7 @@ impl Machine {
         state.flags.attempt_stable = false;
         if let Some(record) = &mut state.record {
             record.forced = None;
+            record.checks = None;
         }
         // The flag is cleared, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
@@ -131,7 +137,15 @@ impl Machine {
         match &self.arena[child].sup {
             Some(sup) if sup.phase == SupervisorPhase::OpeningRuntime => self.start_children(child),
             Some(_) => {}
-            None => self.mark_ready(child),
+            None => self.begin_startup_checks(child),
+        }
+    }
+
+    /// Begins the startup checks of a child that has reported that it is ready. Without them the child is ready.
+    fn begin_startup_checks(&mut self, child: Index) {
+        let begun = self.arena[child].record.as_ref().is_some_and(|record| record.checks.is_some());
+        if self.arena[child].phase == Phase::Starting && !begun && !self.begin_checks(child, true) {
+            self.mark_ready(child);
         }
     }
 
@@ -160,6 +174,7 @@ impl Machine {
             let stable_at = now.after(self.arena[child].spec.reset_after());
             self.set_timer(child, Purpose::Phase, stable_at);
         }
+        self.begin_checks(child, false);
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
         self.tell_ready(id, attempt);
         match parent {

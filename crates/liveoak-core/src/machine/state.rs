@@ -19,6 +19,7 @@
 //! 3. Only a live child has an attempt. A child ceases to be live only in `on_attempt_ended`.
 
 use super::Command;
+use super::check_run::RunningChecks;
 use super::plan::StopPlan;
 use crate::window::FailureRow;
 use crate::{
@@ -92,6 +93,8 @@ pub(super) enum Purpose {
     Phase,
     /// The next check of the heartbeat, while it runs.
     Heartbeat,
+    /// The earliest of what its checks wait for: the next try, or the end of the time for an answer.
+    Check,
     /// The answer to commands that asked for its start, while it waits.
     Answer,
     /// The end of a wait for unmet dependencies in a first start.
@@ -231,7 +234,12 @@ pub(super) struct ChildRecord {
     pub(super) survivors: Option<(Attempt, Arc<Survivors>)>,
     /// The commands that wait for an answer. At most [`MAX_WAITERS`](super::MAX_WAITERS).
     pub(super) waiters: Vec<(RequestId, Command)>,
+    /// The health that the live attempt has reported.
     pub(super) health: Health,
+    /// Why, if it said so.
+    pub(super) health_reason: Option<Arc<str>>,
+    /// The checks of the live attempt, once they run.
+    pub(super) checks: Option<Box<RunningChecks>>,
     /// When the commands that asked for the start are answered although the child still waits.
     pub(super) answer_deadline: Option<Time>,
     /// The next evaluation of its supervisor answers these commands, if the child still waits then.
@@ -245,6 +253,7 @@ pub(super) struct ChildRecord {
     /// The moment at which this time is over; `None` while the time does not run.
     pub(super) wait_deadline: Option<Time>,
     pub(super) heartbeat_check: Option<Time>,
+    pub(super) check_due: Option<Time>,
     pub(super) last_beat: Time,
     /// No heartbeat counts as missed before this moment, because a check came late.
     pub(super) judged_from: Option<Time>,
@@ -408,7 +417,7 @@ impl SupervisorState {
     /// Counts a child that now has (`true`) or no longer has (`false`) this health.
     pub(super) const fn count_health(&mut self, health: Health, is: bool) {
         let count = match health {
-            Health::Healthy => return,
+            Health::Unknown | Health::Healthy => return,
             Health::Degraded => &mut self.degraded,
             Health::Unhealthy => &mut self.unhealthy,
         };
@@ -496,6 +505,8 @@ impl Child {
             last_exit: record.last_exit.clone(),
             trial: record.trial,
             health: record.health,
+            health_reason: record.health_reason.clone(),
+            checks: record.checks.clone(),
             wait_deadline: record.wait_deadline,
             backoff: record.backoff,
             failures: record.failures,
@@ -547,7 +558,7 @@ impl Child {
         match self.phase {
             _ if self.is_trial() => Health::Unhealthy,
             Phase::Running => {
-                let own = self.record.as_ref().map_or(Health::Healthy, |record| record.health);
+                let own = self.own_health();
                 self.sup.as_ref().map_or(own, |sup| own.max(sup.worst_child()))
             }
             Phase::Idle(IdleReason::Finished) if self.last_exit().is_some_and(Exit::is_failure) => {
@@ -563,10 +574,34 @@ impl Child {
         }
     }
 
+    /// Returns the health of a running leaf: the worse of what it reports and of what its checks say.
+    fn own_health(&self) -> Health {
+        let least = if self.spec.has_health() { Health::Healthy } else { Health::Unknown };
+        let Some(record) = &self.record else { return least };
+        let checked = record.checks.as_ref().map_or(Health::Unknown, |checks| checks.health());
+        record.health.max(checked).max(least)
+    }
+
+    /// Returns why the child has its health, if a check or the child itself says so.
+    pub(super) fn health_reason(&self) -> Option<Arc<str>> {
+        let record = self.record.as_ref().filter(|_| self.phase == Phase::Running)?;
+        let checks = record.checks.as_ref().filter(|checks| checks.health() > record.health);
+        checks.map_or_else(|| record.health_reason.clone(), |checks| checks.reason())
+    }
+
+    /// Returns `true` if the child runs and a readiness check fails.
+    pub(super) fn is_unready(&self) -> bool {
+        let checks = self.record.as_ref().and_then(|record| record.checks.as_ref());
+        self.phase == Phase::Running && checks.is_some_and(|checks| checks.is_unready())
+    }
+
     /// Returns `true` if it has deadlines that end with its phase. Most children have none.
     pub(super) fn has_timers_of_phase(&self) -> bool {
         self.phase_deadline != Time::NEVER
-            || self.record.as_ref().is_some_and(|record| record.heartbeat_check.is_some())
+            || self
+                .record
+                .as_ref()
+                .is_some_and(|record| record.heartbeat_check.is_some() || record.check_due.is_some())
     }
 
     /// Returns `true` if its last attempt failed by itself.

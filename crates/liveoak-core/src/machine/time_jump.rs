@@ -64,13 +64,15 @@ impl Machine {
                     let until = now.after(length).min(self.end_of_stage_above(child));
                     self.set_timer(child, purpose, until);
                 }
-                Purpose::Heartbeat | Purpose::Answer => {}
+                Purpose::Heartbeat | Purpose::Check | Purpose::Answer => {}
             }
             jump.count(now.since(at));
             let record = self.arena.record_or_new(child);
             match purpose {
                 Purpose::Wait => record.wait_prolonged = true,
-                Purpose::Phase | Purpose::Heartbeat | Purpose::Answer => record.phase_prolonged = true,
+                Purpose::Phase | Purpose::Heartbeat | Purpose::Check | Purpose::Answer => {
+                    record.phase_prolonged = true;
+                }
             }
         }
         jump
@@ -90,7 +92,7 @@ impl Machine {
             }
             (Purpose::Wait, _) => record.is_none_or(|record| !record.wait_prolonged),
             // A late answer to a command does not harm the child.
-            (Purpose::Heartbeat | Purpose::Answer, _) => false,
+            (Purpose::Heartbeat | Purpose::Check | Purpose::Answer, _) => false,
         }
     }
 
@@ -136,6 +138,13 @@ impl Machine {
             record.judged_from = Some(now.after(period.min(FURTHER_WAIT)));
             jump.count(late);
         }
+    }
+
+    /// Prolongs the open tries of checks whose deadlines are seen late.
+    pub(super) fn prolong_late_checks(&mut self, child: Index, jump: &mut TimeJump) {
+        let (count, late) = self.prolong_checks(child, LATE, FURTHER_WAIT);
+        jump.late = jump.late.max(late);
+        jump.deadlines += count;
     }
 
     /// Emits one event for all deadlines that a tick has prolonged.

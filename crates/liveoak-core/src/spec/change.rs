@@ -200,6 +200,8 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         ready,
         start_within,
         heartbeat,
+        checks,
+        reports_health,
         stop_within,
         kill_wait,
         significant,
@@ -235,6 +237,15 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, |period| {
         period.as_ref().map_or("none".to_owned(), shown_time)
     });
+    note(restart, &name("checks"), &old.checks, checks, |checks| {
+        let names: Vec<String> = checks
+            .iter()
+            .flat_map(|checks| checks.iter())
+            .map(|check| format!("{} every {}", check.name, shown_time(&check.every)))
+            .collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    });
+    note(restart, &name("reports_health"), &old.reports_health, reports_health, ToString::to_string);
     note(restart, &name("once"), &old.once, once, ToString::to_string);
     note(restart, &name("keep_error"), &old.keep_error, keep_error, ToString::to_string);
 }

@@ -1,6 +1,7 @@
 //! All rules about specs, applied to a whole tree, or to a child before it is added. A broken rule is data, so that a
 //! caller that knows where each field was written can show the error there. Source: OTP rows C8 and C9.
 
+use super::checks::MAX_CHECKS;
 use super::order::cycles;
 use super::reach::out_of_reach;
 use super::{
@@ -50,7 +51,7 @@ pub(crate) fn added_child<'a>(
     parent: &Path,
     declared: &ChildDeclaration,
     rules: (AutoShutdown, usize),
-    siblings: impl Iterator<Item = (&'a str, Restart)>,
+    siblings: impl Iterator<Item = (&'a str, Sibling)>,
 ) -> Result<(), SpecErrors> {
     let mut check = Check::default();
     let path = parent.join(declared.name.as_str());
@@ -59,10 +60,28 @@ pub(crate) fn added_child<'a>(
     check.refuse_if(declared.spec.replica_of.is_some(), &path, "replica_of", reason);
     check.check_form(&path, &declared.form, rules.1 + 1);
     if !declared.spec.after.is_empty() {
-        let known: HashMap<&str, Restart> = siblings.collect();
+        let known: HashMap<&str, Sibling> = siblings.collect();
         check.check_edges(&path, &declared.spec, |name| known.get(name).copied());
     }
     check.finish()
+}
+
+/// What the rules about `after` need to know of a sibling.
+#[derive(Clone, Copy)]
+pub(crate) struct Sibling {
+    restart: Restart,
+    /// Anything says how healthy it is.
+    has_health: bool,
+}
+
+impl Sibling {
+    pub(crate) fn new(spec: &ChildSpec, is_leaf: bool) -> Self {
+        Self { restart: spec.restart, has_health: !is_leaf || spec.has_health() }
+    }
+
+    fn of(declared: &ChildDeclaration) -> Self {
+        Self::new(&declared.spec, matches!(declared.form, ChildForm::Leaf))
+    }
 }
 
 /// The errors found so far.
@@ -109,9 +128,9 @@ impl Check {
             let reason = format!("{count} children are too many: at most {MAX_CHILDREN}, or a group");
             self.refuse(path, "children", reason);
         }
-        let mut known: HashMap<&str, (usize, Restart)> = HashMap::new();
+        let mut known: HashMap<&str, (usize, Sibling)> = HashMap::new();
         for (declared, now) in spec.children.iter().zip(1..) {
-            if let Some((before, _)) = known.insert(declared.name.as_str(), (now, declared.spec.restart)) {
+            if let Some((before, _)) = known.insert(declared.name.as_str(), (now, Sibling::of(declared))) {
                 let name = &declared.name;
                 let reason = format!(
                     "the name {name:?} is used twice: by child {before} and by child {now} of this supervisor"
@@ -193,6 +212,10 @@ impl Check {
     fn check_not_a_leaf(&mut self, path: &Path, spec: &ChildSpec) {
         let reason = "a supervisor gives no heartbeat; its children may";
         self.refuse_if(spec.heartbeat.is_some(), path, "heartbeat", reason);
+        let reason = "a supervisor has no checks; its children may";
+        self.refuse_if(spec.checks.is_some(), path, "checks", reason);
+        let reason = "the health of a supervisor is that of its children; it has nothing to report itself";
+        self.refuse_if(spec.reports_health, path, "reports_health", reason);
         let reason = "a supervisor is ready when its children are; it has nothing to report itself";
         self.refuse_if(spec.ready == Ready::Reported, path, "ready", reason);
     }
@@ -214,6 +237,7 @@ impl Check {
         self.refuse_if(spec.kill_wait.is_zero(), path, "kill_wait", reason);
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
+        self.check_checks(path, spec);
         if spec.history > MAX_HISTORY {
             let reason = format!("{} exits are too many to keep; expected 0 to {MAX_HISTORY}", spec.history);
             self.refuse(path, "history", reason);
@@ -226,12 +250,39 @@ impl Check {
         }
     }
 
-    fn check_edges(&mut self, path: &Path, spec: &ChildSpec, restart_of: impl Fn(&str) -> Option<Restart>) {
+    fn check_checks(&mut self, path: &Path, spec: &ChildSpec) {
+        let checks = spec.checks();
+        if checks.len() > MAX_CHECKS {
+            let reason = format!("{} checks are too many: at most {MAX_CHECKS}", checks.len());
+            return self.refuse(path, "checks", reason);
+        }
+        let mut names = HashSet::new();
+        for check in checks {
+            if !names.insert(&check.name) {
+                let reason = format!("the name {:?} is used by two checks of this child", check.name);
+                self.refuse(path, "checks", reason);
+            }
+            for (field, reason) in check.problems() {
+                self.refuse(
+                    path,
+                    field,
+                    format!("the {} check {:?}: {reason}", check.kind.as_str(), check.name),
+                );
+            }
+        }
+    }
+
+    fn check_edges(&mut self, path: &Path, spec: &ChildSpec, sibling_of: impl Fn(&str) -> Option<Sibling>) {
         for Edge { child: sibling, condition } in &spec.after {
-            let problem = match (restart_of(sibling.as_str()), condition) {
+            let problem = match (sibling_of(sibling.as_str()), condition) {
                 _ if sibling.as_str() == path.name() => Problem::AfterItself,
                 (None, _) => Problem::UnknownSibling(sibling.clone()),
-                (Some(Restart::Permanent), Condition::Completed) => Problem::NeverCompletes(sibling.clone()),
+                (Some(Sibling { restart: Restart::Permanent, .. }), Condition::Completed) => {
+                    Problem::NeverCompletes(sibling.clone())
+                }
+                (Some(Sibling { has_health: false, .. }), Condition::Healthy) => {
+                    Problem::HasNoHealth(sibling.clone())
+                }
                 (Some(_), _) => continue,
             };
             self.push_error(path, "after", problem);
@@ -314,6 +365,8 @@ pub enum SpecProblem {
     UnknownSibling(Name),
     /// The child waits until this sibling completes, which is permanent.
     NeverCompletes(Name),
+    /// The child waits until this sibling is healthy, and nothing says how healthy it is.
+    HasNoHealth(Name),
     /// Siblings wait for each other in a cycle: each sibling waits for the next, and the last for the first. Never
     /// empty.
     Cycle(Vec<Name>),
@@ -353,6 +406,13 @@ impl fmt::Display for SpecProblem {
             Self::NeverCompletes(name) => {
                 let expected = "expected transient or temporary";
                 return write!(f, "{name:?} is permanent, so it never completes; {expected}");
+            }
+            Self::HasNoHealth(name) => {
+                return write!(
+                    f,
+                    "{name:?} has no health: it has neither a readiness nor a liveness check, and does not declare that it \
+                     reports its health; expected one of these, or the condition `ready`"
+                );
             }
             Self::Cycle(children) => return cycle(children, f),
             Self::TooDeep { max } => return write!(f, "supervisors are nested deeper than {max} levels"),

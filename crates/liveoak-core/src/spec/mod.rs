@@ -8,19 +8,22 @@
 //! - [`words`]: the choices (restart, strategy, order, ...) and their words
 //! - [`change`]: the plan of a changed tree
 //! - [`check`]: the rules, and broken rules as data
+//! - [`checks`]: the checks of a child
 //! - [`order`]: the order of start
 //! - [`reach`]: whether an intensity can be exceeded at all
 
 mod change;
 mod check;
+mod checks;
 mod give_up;
 mod order;
 mod reach;
 mod words;
 
 pub use change::{BodyDifference, PlanAction, PlanStep, plan};
-pub(crate) use check::added_child;
 pub use check::{MAX_CHILDREN, MAX_DEPTH, SpecError, SpecErrors, SpecProblem};
+pub(crate) use check::{Sibling, added_child};
+pub use checks::{CheckKind, CheckSpec, MAX_CHECKS};
 pub use give_up::GiveUp;
 pub use order::start_order;
 pub use reach::SpecWarning;
@@ -29,6 +32,7 @@ pub(crate) use reach::out_of_reach;
 pub use words::{AutoShutdown, Condition, FirstStart, Jitter, Order, Restart, Strategy};
 
 use crate::{Backoff, DeclaredAt, Name};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The default of [`ChildSpec::kill_wait`]: how long a killed child may take to end before it is abandoned. Normally it
@@ -123,6 +127,11 @@ pub struct ChildSpec {
     pub start_within: Duration,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
+    /// The checks of the child; `None` if it has none. Supervisors have none.
+    pub checks: Option<Arc<[CheckSpec]>>,
+    /// `true` if the child reports its health itself ([`Input::Health`](crate::Input)). It is healthy until it reports
+    /// something else. The health of a child that neither reports it nor has a readiness or liveness check is unknown.
+    pub reports_health: bool,
     /// How long the child may take to stop when asked; zero kills immediately, [`Duration::MAX`] sets no limit. For a
     /// supervisor this is the budget of its whole subtree. In the first half of the budget the children are asked in
     /// order. At half of the budget all other children are asked. At nine tenths the remaining children are killed.
@@ -170,6 +179,8 @@ impl Default for ChildSpec {
             ready: Ready::default(),
             start_within: Duration::from_secs(30),
             heartbeat: None,
+            checks: None,
+            reports_health: false,
             stop_within: Duration::from_secs(5),
             kill_wait: KILL_WAIT,
             significant: false,
@@ -191,6 +202,27 @@ impl ChildSpec {
     /// Returns how long an attempt must be ready without a break to be stable. Without a backoff, this is the default.
     pub(crate) fn reset_after(&self) -> Duration {
         self.backoff.map_or(Backoff::RESET_AFTER, |backoff| backoff.reset_after)
+    }
+
+    /// Returns the checks of the child.
+    #[must_use]
+    pub fn checks(&self) -> &[CheckSpec] {
+        self.checks.as_deref().unwrap_or_default()
+    }
+
+    /// Adds a check.
+    pub fn add_check(&mut self, check: CheckSpec) {
+        self.checks = Some(self.checks().iter().cloned().chain([check]).collect());
+    }
+
+    /// Returns `true` if the child has a check of one of these kinds.
+    pub(crate) fn has_check(&self, startup: bool) -> bool {
+        self.checks().iter().any(|check| (check.kind == CheckKind::Startup) == startup)
+    }
+
+    /// Returns `true` if anything says how healthy the child is.
+    pub(crate) fn has_health(&self) -> bool {
+        self.reports_health || self.has_check(false)
     }
 
     /// Returns the defaults of a supervisor. It has no deadlines, because its children have deadlines.

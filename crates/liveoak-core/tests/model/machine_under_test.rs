@@ -156,6 +156,7 @@ impl MachineUnderTest {
                 let path = self.path(id);
                 assert!(!self.live.contains_key(&path), "{path} was let go while it lives");
             }
+            Effect::Check(..) | Effect::EndCheck(..) => panic!("no child of the model has checks"),
             Effect::CheckHeartbeat(id, attempt) => self.checks.push((id, attempt)),
             Effect::Reply { request, result } => {
                 let before = self.answers.insert(request.0, word(&result));
@@ -235,7 +236,7 @@ impl MachineUnderTest {
     /// Sends every kind of late message from an earlier attempt.
     fn late(&mut self, id: ChildId, attempt: Attempt) {
         self.input(Input::Ready(id, attempt));
-        self.input(Input::Health(id, attempt, Health::Unhealthy));
+        self.input(Input::Health(id, attempt, Health::Unhealthy, None));
         self.input(Input::Heartbeat(id, attempt, false));
         self.input(Input::Ending(id, attempt, Exit::failed("late")));
         self.input(Input::MaySurvive(id, attempt, survivors(true)));
@@ -282,7 +283,7 @@ impl MachineUnderTest {
             }
             Step::Health(path, health) => {
                 if let Some(&Live { id, attempt, .. }) = self.live.get(path) {
-                    self.input(Input::Health(id, attempt, *health));
+                    self.input(Input::Health(id, attempt, *health, None));
                 }
             }
             Step::MaySurvive(path, refused) => {

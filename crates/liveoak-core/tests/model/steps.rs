@@ -147,6 +147,7 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
             ChildSpec {
                 keep,
                 heartbeat,
+                reports_health: true,
                 restart,
                 ready,
                 backoff: backoff.map(|from| Backoff {
@@ -186,7 +187,7 @@ fn group() -> impl Strategy<Value = ChildDeclaration> {
 }
 
 fn of_supervisor(spec: ChildSpec) -> ChildSpec {
-    ChildSpec { ready: Ready::AtOnce, heartbeat: None, ..spec }
+    ChildSpec { ready: Ready::AtOnce, heartbeat: None, reports_health: false, ..spec }
 }
 
 /// Chooses whether a supervisor has a dedicated runtime.
@@ -374,6 +375,8 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         after,
         replica_of,
         heartbeat,
+        checks: _,
+        reports_health: _,
         once,
         keep_error: _,
         keep,

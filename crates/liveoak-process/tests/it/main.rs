@@ -1,5 +1,6 @@
 //! The tests of this crate on real processes. They are one binary, because a single binary links faster.
 
+mod checks;
 mod child;
 mod death;
 mod identity;

@@ -1,9 +1,10 @@
 //! The context of a running attempt: the questions that its code can ask, and the reports that it can make.
 
+use crate::api::check::MAX_REASON_BYTES;
 use crate::attempt::cell::AttemptListener as _;
 use crate::engine::driver::{LiveAttempt, TreeInner};
 use crate::util::{Either, race};
-use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path, Survivors};
+use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path, Survivors, bounded_text};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -76,9 +77,15 @@ impl Ctx {
         self.cell.tree.body_ended(&self.cell, exit);
     }
 
-    /// Reports the health of the child.
-    pub fn health(&self, health: Health) {
-        self.report(Input::Health(self.cell.id, self.cell.attempt, health));
+    /// Reports the health of the child, and why. The event and the snapshot show the reason, at most 1 KiB of it; an empty
+    /// one is none. The worse of this health and of what the [checks](crate::Child::readiness) of the child say counts.
+    /// [`Health::Unknown`] withdraws an earlier report.
+    ///
+    /// A child that reports its health should be declared [`reports_health`](crate::Child::reports_health).
+    pub fn health(&self, health: Health, reason: impl fmt::Display) {
+        let reason = bounded_text(&reason, MAX_REASON_BYTES);
+        let reason = (!reason.is_empty()).then(|| reason.into());
+        self.report(Input::Health(self.cell.id, self.cell.attempt, health, reason));
     }
 
     fn report(&self, input: Input) {

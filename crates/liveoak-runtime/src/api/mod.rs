@@ -13,6 +13,8 @@
 
 pub(crate) mod add;
 pub(crate) mod carry;
+pub(crate) mod check;
+pub(crate) mod check_now;
 pub(crate) mod child;
 pub(crate) mod child_handle;
 pub(crate) mod command_plan;

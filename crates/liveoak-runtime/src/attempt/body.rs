@@ -4,6 +4,8 @@ use crate::attempt::cell::AttemptCell;
 use liveoak_core::Exit;
 use std::any::Any;
 use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -16,6 +18,9 @@ pub(crate) fn add_user_value<T: Send + 'static>(values: &mut Vec<UserValue>, val
         values.push(Box::new(value));
     }
 }
+
+/// One try of a check: it asks once. The error is the answer as text.
+pub(crate) type Try = Pin<Box<dyn Future<Output = Result<(), Arc<str>>> + Send>>;
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -81,6 +86,12 @@ pub(crate) trait Body<T>: Any + Send + Sync {
     /// Starts the attempt of `cell` on the runtime of `handle`. Passes the attempt to a task or a thread, and runs no code
     /// of the user itself, because the caller may be inside a call of another child.
     fn start(self: Arc<Self>, cell: Arc<AttemptCell<T>>, handle: &Handle);
+
+    /// Returns a try of the check at this position in the spec, if the child has it. The code of the user begins to run
+    /// when the try is polled.
+    fn check(self: Arc<Self>, _index: u32, _cell: &Arc<AttemptCell<T>>) -> Option<Try> {
+        None
+    }
 
     /// Takes the body apart if no attempt uses it any more. Adds the values whose destructors are user code to `values`,
     /// and drops the rest.

@@ -7,6 +7,7 @@
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::checks::BegunTry;
 use crate::engine::ended::Ended;
 use crate::engine::events::Broadcast;
 use crate::engine::requests::ReplySender;
@@ -61,6 +62,8 @@ pub(crate) enum Action<T> {
     /// Drops the body of a child that never starts again, but stays listed.
     LetGo(ChildEntry<T>, ChildId),
     Reply(ReplySender, Result<Outcome, Refusal>),
+    BeginTry(Box<BegunTry<T>>),
+    EndTry(ChildId, Attempt, u32),
     /// Finds out whether the runtime of an attempt still runs tasks. Without a handle it is the tree's own runtime.
     Probe(Arc<AttemptCell<T>>, Option<Handle>),
     TreeReady,
@@ -175,6 +178,10 @@ impl<T: AttemptListener> TreeState<T> {
                 };
                 Action::LetGo(values, id)
             }
+            Effect::Check(id, attempt, index, number) => {
+                Action::BeginTry(Box::new(self.new_try(id, attempt, index, number)?))
+            }
+            Effect::EndCheck(id, attempt, index) => Action::EndTry(id, attempt, index),
             Effect::CheckHeartbeat(id, attempt) => {
                 let cell = self.live_cell(id, attempt)?;
                 return self.check_heartbeat(cell);

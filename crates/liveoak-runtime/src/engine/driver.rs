@@ -26,6 +26,7 @@ use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::panic::catch;
 use crate::engine::action::{Action, Batch, TurnLimit};
 use crate::engine::carried::CarriedValues;
+use crate::engine::checks::OpenTries;
 use crate::engine::clock::Clock;
 use crate::engine::drops::Drops;
 use crate::engine::ended::{Ended, FinalReport};
@@ -73,6 +74,7 @@ pub(crate) struct TreeInner {
     pub(crate) drops: Arc<Drops>,
     /// Values that attempts leave to the next attempts.
     pub(crate) carried: CarriedValues,
+    pub(crate) tries: OpenTries,
     /// `true` if events are queued that no thread delivers: the timer task must deliver them.
     pub(crate) events_left: AtomicBool,
     /// How the tree ended, while the end still waits for drops or for log lines.
@@ -92,6 +94,7 @@ impl AttemptListener for Arc<TreeInner> {
         if let Some(value) = self.carried.attempt_ended(cell.id, cell.attempt, &exit) {
             self.drops.push(cell.id, vec![value]);
         }
+        self.tries.end(cell.id, cell.attempt, None);
         // The machine drops an exit that comes too late, under the lock. An error in it must be dropped elsewhere.
         let _outlives_the_lock = cell.keep_error.then(|| exit.clone());
         let mut state = self.state();
@@ -147,6 +150,7 @@ impl TreeInner {
         Arc::new(Self {
             drops: Drops::new(handle.clone()),
             carried: CarriedValues::default(),
+            tries: OpenTries::default(),
             events_left: AtomicBool::new(false),
             ending: Mutex::new(None),
             clock: Clock::new(handle),
@@ -305,9 +309,20 @@ impl TreeInner {
             Action::OpenRuntime { settings, cell } => {
                 settings.open(cell, self.clock.handle.clone(), runtime_opened);
             }
-            Action::Ask(cell) => cell.orders.ask(),
-            Action::Kill(cell) => cell.orders.kill(),
-            Action::Abandon(cell) => cell.abandon(),
+            Action::Ask(cell) => {
+                cell.orders.ask();
+                self.tries.end(cell.id, cell.attempt, None);
+            }
+            Action::Kill(cell) => {
+                cell.orders.kill();
+                self.tries.end(cell.id, cell.attempt, None);
+            }
+            Action::Abandon(cell) => {
+                cell.abandon();
+                self.tries.end(cell.id, cell.attempt, None);
+            }
+            Action::BeginTry(begun) => self.begin_try(*begun),
+            Action::EndTry(id, attempt, index) => self.tries.end(id, attempt, Some(index)),
             Action::Dispose(entry, id, supervisor) => {
                 if entry.is_supervisor() && self.drops.has_unfinished() {
                     self.drops.supervisor_leaves(id, supervisor);

@@ -11,7 +11,7 @@ use crate::engine::pids;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::{log, log_text};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Severity};
+use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Health, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -307,7 +307,16 @@ impl std::fmt::Display for Line<'_> {
             EventKind::RestartSet { children } => {
                 write!(f, "{path}: restarts {children} children together")
             }
-            EventKind::Health(health) => write!(f, "{path}: {}", format!("{health:?}").to_lowercase()),
+            // A child that withdraws its report is only known to run.
+            EventKind::Health { health: Health::Unknown, .. } => write!(f, "{path}: running"),
+            EventKind::Health { health, reason: None } => write!(f, "{path}: {}", health.as_str()),
+            EventKind::Health { health, reason: Some(reason) } => {
+                write!(f, "{path}: {}: {reason}", health.as_str())
+            }
+            EventKind::Unready { check, reason } => {
+                write!(f, "{path}: not ready any more: the check {check} failed: {reason}")
+            }
+            EventKind::ReadyAgain => write!(f, "{path}: ready again"),
             EventKind::TimeJump { late, deadlines } => {
                 write!(
                     f,

@@ -18,6 +18,7 @@
 
 pub(crate) mod action;
 pub(crate) mod carried;
+pub(crate) mod checks;
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod driver;

@@ -40,7 +40,10 @@ pub(crate) fn of(tree: usize, event: &Event) -> Option<u32> {
         | EventKind::Abandoned { attempt } => {
             pids.get(&key).filter(|(kept, _)| kept == attempt).map(|(_, pid)| *pid)
         }
-        EventKind::Health(_) | EventKind::Released => pids.get(&key).map(|(_, pid)| *pid),
+        EventKind::Health { .. }
+        | EventKind::Unready { .. }
+        | EventKind::ReadyAgain
+        | EventKind::Released => pids.get(&key).map(|(_, pid)| *pid),
         EventKind::Stopped { .. } | EventKind::Finished | EventKind::Ignored => {
             pids.remove(&key).map(|(_, pid)| pid)
         }

@@ -287,7 +287,7 @@ impl Body {
         }
         self.ctx.ready();
         if self.script.says_health {
-            self.ctx.health(Health::Degraded);
+            self.ctx.health(Health::Degraded, "");
         }
         match self.script.span {
             Some(span) => sleep(millis(span)).await,

@@ -34,7 +34,9 @@ impl Machine {
         assert!(settled, "not settled");
         let mut timers = BTreeSet::new();
         for child in self.arena.all() {
-            for purpose in [Purpose::Phase, Purpose::Heartbeat, Purpose::Answer, Purpose::Wait] {
+            for purpose in
+                [Purpose::Phase, Purpose::Heartbeat, Purpose::Check, Purpose::Answer, Purpose::Wait]
+            {
                 let at = self.deadline_of(child, purpose);
                 if at != Time::NEVER {
                     timers.insert((at, child, purpose));

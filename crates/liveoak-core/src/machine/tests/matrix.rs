@@ -4,7 +4,7 @@ use super::shape::{SECOND, group, leaf, name, secs, sup};
 use super::test_driver::TestDriver;
 use crate::{
     AutoShutdownFailure, EventKind, Exit, Limit, LimitExceeded, Panic, Path, Restart, StartFailure, Strategy,
-    Survivors,
+    Survivors, Unhealthy,
 };
 use std::sync::Arc;
 
@@ -35,6 +35,7 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         in_a_row: false,
     };
     let significant = AutoShutdownFailure { path: Path::new("/t/b/x"), exit: Exit::Killed };
+    let unhealthy = Unhealthy { check: name("r"), reason: "refused".into() };
     let survivors = Survivors { pids: vec![7], refused: None };
     let wanted = [Restarts, Finishes, Finishes];
     let failed = [Restarts, Restarts, Finishes];
@@ -49,6 +50,7 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         (Exit::Signal { signal: 9, core_dumped: false }, failed),
         (Exit::StartTimeout(SECOND), failed),
         (Exit::HeartbeatTimeout(SECOND), failed),
+        (Exit::Unhealthy(Arc::new(unhealthy)), failed),
         (Exit::Killed, failed),
         (Exit::Abandoned, failed),
         (Exit::StillRuns(Arc::new(survivors)), failed),
@@ -77,6 +79,7 @@ fn the_table_of_this_file_has_every_exit() {
             | Exit::Signal { .. }
             | Exit::StartTimeout(_)
             | Exit::HeartbeatTimeout(_)
+            | Exit::Unhealthy(_)
             | Exit::Killed
             | Exit::Abandoned
             | Exit::StillRuns(_)
@@ -86,7 +89,7 @@ fn the_table_of_this_file_has_every_exit() {
         }
     }
     // `StillRuns` has the word of `Abandoned`.
-    assert_eq!(seen.len(), 15);
+    assert_eq!(seen.len(), 16);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod after;
 mod audit;
 mod auto_shutdown;
+mod checks;
 mod command;
 mod conformance_restart;
 mod conformance_start;

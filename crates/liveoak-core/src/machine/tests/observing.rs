@@ -166,7 +166,7 @@ fn a_late_exit_report_of_an_old_attempt_changes_nothing() {
     let before = driver.events.len();
     driver.input(Input::Exited(id, attempt, Exit::failed("late")));
     driver.input(Input::Ready(id, attempt));
-    driver.input(Input::Health(id, attempt, Health::Unhealthy));
+    driver.input(Input::Health(id, attempt, Health::Unhealthy, None));
     driver.input(Input::Heartbeat(id, attempt, false));
     assert!(driver.log().is_empty() && driver.events.len() == before);
     assert_eq!(driver.state("a"), "starting");
@@ -367,7 +367,7 @@ fn a_driver_that_does_not_take_its_effects_loses_events_but_no_orders() {
     let flips = MAX_QUEUED_EFFECTS as u64 + 10;
     for n in 0..flips {
         let health = if n % 2 == 0 { Health::Degraded } else { Health::Healthy };
-        driver.machine.handle(Time::ZERO, 0, Input::Health(id, attempt, health));
+        driver.machine.handle(Time::ZERO, 0, Input::Health(id, attempt, health, None));
     }
     driver.machine.handle(Time::ZERO, 0, Input::Kill);
     let effects: Vec<_> = std::iter::from_fn(|| driver.machine.poll_effect()).collect();

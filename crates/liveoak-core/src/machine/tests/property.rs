@@ -131,6 +131,7 @@ fn supervisors(
             });
             tree.spec = like.spec;
             tree.spec.heartbeat = None;
+            tree.spec.reports_health = false;
             tree.spec.ready = Ready::AtOnce;
             if done && tree.spec.restart == Restart::Permanent {
                 tree.spec.restart = Restart::Transient;
@@ -229,7 +230,7 @@ impl World {
             Step::Health(who, health) => {
                 if let Some(id) = self.pick(*who, |driver, id| driver.lives(id).is_some()) {
                     let attempt = self.driver.lives(id).expect("picked");
-                    self.driver.input(Input::Health(id, attempt, *health));
+                    self.driver.input(Input::Health(id, attempt, *health, None));
                 }
             }
             Step::LateExit(who) => {

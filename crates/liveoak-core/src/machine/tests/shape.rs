@@ -1,8 +1,8 @@
 //! Short builders for specs.
 
 use crate::{
-    Backoff, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart, GroupSpec, Limit, Name,
-    Order, Ready, Restart, Strategy, SupervisorSpec,
+    Backoff, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart, GroupSpec,
+    Limit, Name, Order, Ready, Restart, Strategy, SupervisorSpec,
 };
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ pub(super) const fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Returns a permanent leaf without backoff that is ready at once, and that a command can start again when it is over.
+/// Returns a permanent leaf without backoff that is ready at once and reports its health, and that a command can start again when it is over.
 pub(super) fn leaf(text: &str) -> ChildDeclaration {
-    let spec = ChildSpec { backoff: None, keep: true, ..ChildSpec::default() };
+    let spec = ChildSpec { backoff: None, keep: true, reports_health: true, ..ChildSpec::default() };
     ChildDeclaration { name: name(text), spec, form: ChildForm::Leaf }
 }
 
@@ -94,6 +94,11 @@ impl ChildDeclaration {
     /// Makes the child ready only when the test reports it.
     pub(super) fn reports(self) -> Self {
         self.with(|child| child.ready = Ready::Reported)
+    }
+
+    /// Adds a check.
+    pub(super) fn checked(self, check: CheckSpec) -> Self {
+        self.with(|child| child.add_check(check))
     }
 
     pub(super) fn stop_within(self, within: Duration) -> Self {

@@ -31,6 +31,14 @@ pub(super) enum Obeys {
     Test,
 }
 
+/// How the tries of a check answer, if they do not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    Fails,
+    /// They never answer.
+    Silent,
+}
+
 /// The behaviour of a child.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
@@ -79,6 +87,10 @@ pub(super) struct TestDriver {
     pub(super) down: Option<(Exit, Arc<StopReport>)>,
     live: BTreeMap<ChildId, Live>,
     names: HashMap<ChildId, String>,
+    /// How tries of checks answer, by `child.check`. Other tries pass.
+    pub(super) checked: HashMap<String, Checked>,
+    /// The tries so far, as `child.check`.
+    pub(super) tries: Vec<String>,
     policies: HashMap<String, Policy>,
     default: Policy,
     /// If not empty: each child has one of these policies.
@@ -114,6 +126,8 @@ impl TestDriver {
             down: None,
             live: BTreeMap::new(),
             names: HashMap::new(),
+            checked: HashMap::new(),
+            tries: Vec::new(),
             policies: HashMap::new(),
             default: Policy::default(),
             shuffled: Vec::new(),
@@ -242,7 +256,7 @@ impl TestDriver {
     #[track_caller]
     pub(super) fn health(&mut self, path: &str, health: Health) {
         let (id, attempt) = (self.id(path), self.attempt(path));
-        self.input(Input::Health(id, attempt, health));
+        self.input(Input::Health(id, attempt, health, None));
     }
 
     pub(super) fn request(&mut self) -> RequestId {
@@ -478,6 +492,19 @@ impl TestDriver {
                 let beaten = self.policy(&name).beats;
                 self.inputs.push_back(Input::Heartbeat(id, attempt, beaten));
             }
+            Effect::Check(id, attempt, index, number) => {
+                let name = self.name(id);
+                let check = self.machine.spec(id).expect("it lives").checks()[index as usize].name.clone();
+                let key = format!("{name}.{check}");
+                self.tries.push(key.clone());
+                let answer = match self.checked.get(&key) {
+                    Some(Checked::Silent) => return,
+                    Some(Checked::Fails) => Err("no".into()),
+                    None => Ok(()),
+                };
+                self.inputs.push_back(Input::Checked(id, attempt, index, number, answer));
+            }
+            Effect::EndCheck(..) => {}
             Effect::Reply { request, result } => {
                 assert!(self.answer(request).is_none(), "{request:?} is answered twice");
                 self.answers.push((request, result));
