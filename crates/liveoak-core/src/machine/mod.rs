@@ -20,33 +20,34 @@
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
 //! 3. `check_run` - the checks of one attempt: when each is tried, and which fail
 //! 4. `state` - the state of one child, and the legal combinations of its fields
-//! 5. `copy` - copies of the arena for snapshots, taken a few slots at a time
-//! 6. `arena` - where children are kept and found
-//! 7. `stability` - which attempts are stable, and what a stable run resets
-//! 8. `phase` - what changes along with a phase; one deadline for each child and purpose
-//! 9. `driver_queue` - the effects and events that the driver has not polled yet
-//! 10. `watch` - waits for the end of an attempt, or for the readiness of a child
-//! 11. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 12. `history` - the last exits of each child and the last commands of the tree
-//! 13. `snapshot` - the snapshot of the tree
-//! 14. `explain` - what a child does now and why, as one value
-//! 15. `reply` - when a command is answered, and the report of a stop
-//! 16. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 17. `survivors` - processes that are still alive after their attempt was abandoned
-//! 18. `checks` - when the checks of a child are tried
-//! 19. `start` - the start of one attempt
-//! 20. `trial` - trial attempts of quarantined children
-//! 21. `stopped` - what follows when a child is down
-//! 22. `stop` - the orders to ask and to kill
-//! 23. `auto_shutdown` - the end of a supervisor with its significant children
-//! 24. `restart` - limits, backoff, restart set, giving up
-//! 25. `exit` - the end of an attempt, and what follows its exit
-//! 26. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 27. `time_jump` - deadlines that are seen late, because the process could not run
-//! 28. `verdict` - what follows from the answers of checks
-//! 29. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 30. `command` - what each command does; adding children and members
-//! 31. `mod` - the machine itself: it takes inputs and gives effects
+//! 5. `health` - the health of one child: what it reports, and what its checks say
+//! 6. `copy` - copies of the arena for snapshots, taken a few slots at a time
+//! 7. `arena` - where children are kept and found
+//! 8. `stability` - which attempts are stable, and what a stable run resets
+//! 9. `phase` - what changes along with a phase; one deadline for each child and purpose
+//! 10. `driver_queue` - the effects and events that the driver has not polled yet
+//! 11. `watch` - waits for the end of an attempt, or for the readiness of a child
+//! 12. `condition` - whether a child may start, what it waits for, and which children a restart takes down
+//! 13. `history` - the last exits of each child and the last commands of the tree
+//! 14. `snapshot` - the snapshot of the tree
+//! 15. `explain` - what a child does now and why, as one value
+//! 16. `reply` - when a command is answered, and the report of a stop
+//! 17. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 18. `survivors` - processes that are still alive after their attempt was abandoned
+//! 19. `checks` - when the checks of a child are tried
+//! 20. `start` - the start of one attempt
+//! 21. `trial` - trial attempts of quarantined children
+//! 22. `stopped` - what follows when a child is down
+//! 23. `stop` - the orders to ask and to kill
+//! 24. `auto_shutdown` - the end of a supervisor with its significant children
+//! 25. `restart` - limits, backoff, restart set, giving up
+//! 26. `exit` - the end of an attempt, and what follows its exit
+//! 27. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 28. `time_jump` - deadlines that are seen late, because the process could not run
+//! 29. `verdict` - what follows from the answers of checks
+//! 30. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 31. `command` - what each command does; adding children and members
+//! 32. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -61,6 +62,7 @@ mod copy;
 mod driver_queue;
 mod exit;
 mod explain;
+mod health;
 mod history;
 mod interface;
 mod phase;

@@ -80,9 +80,15 @@ impl Model {
     /// Quarantines a child, and sets the time of its next trial.
     fn quarantine(&mut self, path: &str) {
         self.set(path, Phase::Idle(IdleReason::Quarantined));
+        self.schedule_trial(path);
+    }
+
+    /// Sets the time of the next trial of a child that was given up on. There is none while processes are alive.
+    pub(crate) fn schedule_trial(&mut self, path: &str) {
         let now = self.now;
         let child = self.of(path);
-        child.trial_timer = child.retry_after.map_or(NEVER, |retry_after| later(now, retry_after));
+        let retry_after = child.retry_after.filter(|_| child.survivors.is_none());
+        child.trial_timer = retry_after.map_or(NEVER, |retry_after| later(now, retry_after));
     }
 
     /// Puts a child whose trial has ended or was cancelled back into quarantine.

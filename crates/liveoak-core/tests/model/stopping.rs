@@ -595,8 +595,6 @@ impl Model {
             };
             kids.iter().filter(with_last).cloned().collect()
         };
-        for kid in free {
-            self.stop(&kid);
-        }
+        free.iter().for_each(|kid| self.stop(kid));
     }
 }

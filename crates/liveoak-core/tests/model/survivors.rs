@@ -17,7 +17,11 @@ impl Model {
     pub(crate) fn gone(&mut self, path: &str) {
         let child = self.of(path);
         child.survivors = None;
-        let waited = child.phase == Phase::Idle(IdleReason::Quarantined) && !child.gave_up;
+        let quarantined = child.phase == Phase::Idle(IdleReason::Quarantined);
+        let waited = quarantined && !child.gave_up;
+        if quarantined && child.gave_up {
+            self.schedule_trial(path);
+        }
         let up = |parent: String| matches!(self.at(&parent).mode, Mode::Starting | Mode::Up);
         if waited && self.down.is_none() && above(path).is_some_and(up) {
             self.start_or_wait(path);

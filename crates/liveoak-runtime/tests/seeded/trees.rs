@@ -100,6 +100,7 @@ fn child_and_spec(plan: &Plan, name: &str, dice: &mut Dice, captured: Captured) 
         backoff: backoff(name, dice),
         stop_within: millis(traits.stop_within),
         heartbeat: traits.beats.then(|| millis(HEARTBEAT)),
+        reports_health: true,
         ..ChildSpec::default()
     };
     if traits.reports_ready {

@@ -287,7 +287,7 @@ fn a_child_that_is_not_well() {
         ["db", "g", ""],
         "
 /shop/db is running for 1h
-  why       attempt 1 is ready, but it reported that it is not healthy
+  why       attempt 1 is ready, but it is degraded
   attempt   1
   health    degraded
   limit     0 of 3 restarts in 1m

@@ -594,11 +594,6 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::DestructorsWaiting) => "destructors waiting",
         Err(Refusal::IsRoot) => "is root",
         Err(Refusal::OnlyOnce) => "only once",
-        Err(
-            Refusal::WouldWaitForItself { .. } | Refusal::TooLate | Refusal::Abandoned | Refusal::NotInATree,
-        ) => "caller",
-        Err(Refusal::NotASupervisor | Refusal::IsAGroup | Refusal::NotAGroup | Refusal::Invalid(_)) => {
-            "wrong"
-        }
+        Err(_) => "wrong",
     }
 }

@@ -1,0 +1,50 @@
+//! The health of one child: what it reports, what its checks say, and what its state means.
+
+use super::state::{Child, Phase};
+use crate::{Exit, Health, IdleReason};
+use std::sync::Arc;
+
+impl Child {
+    /// Returns the health of the child: the reported health while it runs, otherwise the health of its state. A running
+    /// supervisor has the health of its worst child.
+    pub(super) fn health_now(&self) -> Health {
+        match self.phase {
+            _ if self.is_trial() => Health::Unhealthy,
+            Phase::Running => {
+                let own = self.own_health();
+                self.sup.as_ref().map_or(own, |sup| own.max(sup.worst_child()))
+            }
+            Phase::Idle(IdleReason::Finished) if self.last_exit().is_some_and(Exit::is_failure) => {
+                Health::Degraded
+            }
+            Phase::Idle(IdleReason::Ignored | IdleReason::Finished) => Health::Healthy,
+            Phase::Idle(IdleReason::StoppedByCommand) | Phase::Waiting | Phase::Starting => Health::Degraded,
+            Phase::Stopping { .. } => Health::Degraded,
+            // A child that went down with its supervisor has not failed, unless it had failed before.
+            Phase::Idle(IdleReason::SupervisorDown) if !self.has_failed() => Health::Degraded,
+            Phase::Idle(IdleReason::SupervisorDown | IdleReason::Quarantined) => Health::Unhealthy,
+            Phase::BackingOff => Health::Unhealthy,
+        }
+    }
+
+    /// Returns the health of a running leaf: the worse of what it reports and of what its checks say.
+    fn own_health(&self) -> Health {
+        let least = if self.spec.has_health() { Health::Healthy } else { Health::Unknown };
+        let Some(record) = &self.record else { return least };
+        let checked = record.checks.as_ref().map_or(Health::Unknown, |checks| checks.health());
+        record.health.max(checked).max(least)
+    }
+
+    /// Returns why the child has its health, if a check or the child itself says so.
+    pub(super) fn health_reason(&self) -> Option<Arc<str>> {
+        let record = self.record.as_ref().filter(|_| self.phase == Phase::Running)?;
+        let checks = record.checks.as_ref().filter(|checks| checks.health() > record.health);
+        checks.map_or_else(|| record.health_reason.clone(), |checks| checks.reason())
+    }
+
+    /// Returns `true` if the child runs and a readiness check fails.
+    pub(super) fn is_unready(&self) -> bool {
+        let checks = self.record.as_ref().and_then(|record| record.checks.as_ref());
+        self.phase == Phase::Running && checks.is_some_and(|checks| checks.is_unready())
+    }
+}
