@@ -294,6 +294,7 @@ impl Default for GroupSpec {
 }
 
 /// The form of a child: what it consists of.
+#[expect(clippy::large_enum_variant, reason = "declarations are few, and live only until the tree starts")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildForm {
     /// A child without children: a body that the driver runs.

@@ -18,13 +18,10 @@ impl Model {
         let child = self.of(path);
         child.survivors = None;
         let quarantined = child.phase == Phase::Idle(IdleReason::Quarantined);
-        let waited = quarantined && !child.gave_up;
-        if quarantined && child.gave_up {
-            self.schedule_trial(path);
-        }
+        let gave_up = child.gave_up;
         let up = |parent: String| matches!(self.at(&parent).mode, Mode::Starting | Mode::Up);
-        if waited && self.down.is_none() && above(path).is_some_and(up) {
-            self.start_or_wait(path);
+        if quarantined && self.down.is_none() && above(path).is_some_and(up) {
+            if gave_up { self.schedule_trial(path) } else { self.start_or_wait(path) }
         }
     }
 

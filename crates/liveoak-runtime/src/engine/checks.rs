@@ -13,12 +13,15 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
+/// The open tries of one attempt: the index of the check, and the handle that aborts the try.
+type Tries = Vec<(u32, AbortHandle)>;
+
 /// The open tries of a tree, by attempt.
 #[derive(Default)]
 pub(crate) struct OpenTries {
     /// `true` once any check was tried. Trees without checks do not take the lock.
     any: AtomicBool,
-    by_attempt: Mutex<HashMap<(ChildId, Attempt), Vec<(u32, AbortHandle)>>>,
+    by_attempt: Mutex<HashMap<(ChildId, Attempt), Tries>>,
 }
 
 impl OpenTries {

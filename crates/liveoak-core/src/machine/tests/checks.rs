@@ -344,7 +344,8 @@ fn a_child_cannot_come_after_the_health_of_a_child_that_has_none() {
 
 #[test]
 fn a_check_without_effect_or_sense_is_refused() {
-    let broken: &[(&str, fn(&mut CheckSpec))] = &[
+    type Break = fn(&mut CheckSpec);
+    let broken: &[(&str, Break)] = &[
         ("checks.every", |check| check.every = Duration::ZERO),
         ("checks.timeout", |check| check.timeout = Duration::ZERO),
         ("checks.failures", |check| check.failures = 0),
