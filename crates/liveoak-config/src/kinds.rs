@@ -214,6 +214,10 @@ impl Kinds {
     /// # Errors
     /// When there is no such kind, the arguments are wrong, or the tree refuses the child
     /// ([`TreeHandle::add_child`]).
+    ///
+    /// # Cancel safety
+    /// When this future is dropped, a child that was added stays. A finished child of the same path may have been removed
+    /// already.
     pub async fn launch(
         &self,
         tree: &TreeHandle,
@@ -225,8 +229,7 @@ impl Kinds {
         let child = self.child(kind, path.name(), args)?.restart(Restart::Transient);
         let parent = Path::new(path.as_str().rsplit_once('/').map_or("", |(parent, _)| parent));
         let has_finished = || {
-            let snapshot = tree.snapshot();
-            let view = snapshot.get(path.as_str());
+            let view = tree.child(path.clone()).ok().and_then(|child| child.view());
             view.is_some_and(|view| {
                 matches!(view.state, ChildState::Idle(IdleReason::Finished | IdleReason::Ignored))
             })
@@ -276,7 +279,7 @@ pub enum LaunchError {
         /// The names of all kinds.
         known: Vec<String>,
     },
-    /// The arguments are no table.
+    /// The arguments are not a table.
     NoTable,
     /// The arguments cannot be written as plain values.
     NotWritable(String),
@@ -297,7 +300,7 @@ impl fmt::Display for LaunchError {
                     (None, known) => write!(f, ", expected {}", one_of(known.iter().map(String::as_str))),
                 }
             }
-            Self::NoTable => f.write_str("the arguments of a kind are a table, and these are something else"),
+            Self::NoTable => f.write_str("the arguments of a kind must be a table"),
             Self::NotWritable(error) => write!(f, "the arguments cannot be written as plain values: {error}"),
             Self::Args(faults) => f.write_str(&faults.join("; ")),
             Self::Refused(refusal) => refusal.fmt(f),

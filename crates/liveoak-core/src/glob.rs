@@ -44,7 +44,7 @@ enum Piece {
     Character(char),
 }
 
-/// A text that is no pattern for paths.
+/// A text that is not a pattern for paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GlobError {
     /// The refused text.
@@ -55,7 +55,7 @@ pub struct GlobError {
 
 impl fmt::Display for GlobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no pattern for paths: {}", self.pattern, self.fault)
+        write!(f, "{:?} is not a pattern for paths: {}", self.pattern, self.fault)
     }
 }
 

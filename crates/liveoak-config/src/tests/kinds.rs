@@ -310,7 +310,7 @@ fn a_tree_of_a_file_runs_its_kinds_and_launches_more_of_them_by_name() {
                 "a child of that name exists: it is running",
                 "there is no kind \"moter\"; did you mean `motor`?",
                 "`args.fps` must be a whole number from 0 to 255, found a string; `args` has no `device`; add `device`: the kind cannot do without it",
-                "the arguments of a kind are a table, and these are something else",
+                "the arguments of a kind must be a table",
             ]
         );
         tree.stop().await;

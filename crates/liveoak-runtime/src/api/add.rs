@@ -58,7 +58,8 @@ impl TreeInner {
             unused = install(state, self, ids, std::mem::take(&mut parts.bodies));
             let answer = answer.map(|answer| PendingAnswer::new(Arc::clone(self), id, answer));
             // A temporary child leaves the tree when it ends, so only its handle can keep the exit.
-            let keeps = parts.declaration.spec.restart == Restart::Temporary;
+            let keeps =
+                parts.declaration.spec.restart == Restart::Temporary && state.requests.can_keep_exit();
             let exit = keeps.then(|| self.begin_watch(state, id, Moment::Exit, None));
             Ok((id, exit, answer))
         });
@@ -114,4 +115,38 @@ fn number_if_taken(machine: &Machine, parent: &Path, declared: &mut ChildDeclara
         declared.name = Name::new(numbered).map_err(wrong)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::supervisor::Supervisor;
+    use crate::testing::paused;
+
+    #[test]
+    fn a_handle_keeps_no_exit_when_half_of_the_requests_of_the_tree_are_in_use() {
+        paused(async {
+            let tree = Supervisor::new("t").start().await.expect("it starts");
+            let add = || {
+                let job = Child::task("job", async |ctx: Ctx| ctx.stopping().await);
+                tree.begin_add_child("/t", job.restart(Restart::Temporary)).expect("it is added")
+            };
+            let inner = Arc::clone(&tree.handle().inner);
+            let fill = || -> Vec<_> {
+                let mut state = inner.state();
+                let more = || state.requests.can_keep_exit().then(|| state.requests.begin());
+                std::iter::from_fn(more).map(|answer| answer.expect("there is room")).collect()
+            };
+            let mut filled = fill();
+            let further = add();
+            further.remove().await.expect("a command is served all the same");
+            assert!(matches!(further.exited().await, Err(Refusal::NotFound)));
+            for answer in filled.drain(..2) {
+                drop(inner.state().requests.take(answer.request));
+            }
+            let kept = add();
+            kept.remove().await.expect("it stops");
+            assert_eq!(kept.exited().await.expect("its exit was kept").attempt.0, 1);
+        });
+    }
 }

@@ -140,7 +140,8 @@ impl ChildHandle {
     ///
     /// # Errors
     /// When the child has left the tree ([`Refusal::NotFound`]). The exit of a temporary child that was added or
-    /// [spawned](crate::spawn) is still returned then, by the handle of this addition and its clones. Members of groups are
+    /// [spawned](crate::spawn) is still returned then, by the handle of this addition and its clones. A tree keeps at most
+    /// 32,768 such exits of children that still run; further handles return the refusal. Members of groups are
     /// too many for this; [`GroupHandle::run`](crate::GroupHandle::run) adds a member and returns its exit. When the
     /// caller is part of the child and would wait for its own end. When the tree ends before.
     pub async fn exited(&self) -> Result<Exited, Refusal> {
@@ -283,6 +284,7 @@ impl TreeHandle {
     /// Waits until the child at `path` is as `wanted` says, and returns it as it was then. Looks immediately, and again
     /// after each event that may concern the child; it never polls, and no change that lasts is missed. A state that lasts
     /// shorter than a look may not be seen; [`events`](Self::events) has every transition. The child may be added later.
+    /// A look at a supervisor or a group costs as much as a [`snapshot`](Self::snapshot).
     ///
     /// ```
     /// # use liveoak_runtime::{Child, ChildState, Ctx, Supervisor};

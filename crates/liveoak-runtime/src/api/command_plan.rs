@@ -85,11 +85,11 @@ impl TreeHandle {
         if matches!(command, Command::Stop | Command::Remove) {
             steps.reverse();
         }
-        let state = self.inner.state();
         for step in &mut steps {
+            // The lock is taken for each step, because there may be a million.
+            let state = self.inner.state();
             step.group = state.machine.parent(step.id).filter(|at| state.machine.is_group(*at) == Some(true));
         }
-        drop(state);
         CommandPlan { tree: self.clone(), command, steps }
     }
 }

@@ -82,6 +82,9 @@ impl PendingTree {
     ///
     /// # Errors
     /// When the tree will never begin.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing changes when this future is dropped.
     pub async fn begun(&self) -> Result<TreeHandle, NotBegun> {
         loop {
             let changed = self.0.changed.notified();

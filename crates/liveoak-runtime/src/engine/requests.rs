@@ -8,6 +8,10 @@ use tokio::sync::oneshot;
 /// The most callers of one tree that may wait for an answer. A further caller is refused as busy.
 pub(crate) const MAX_REQUESTS: usize = 65_536;
 
+/// The most requests of one tree up to which a handle of an added temporary child keeps the exit of the child. The other
+/// half of [`MAX_REQUESTS`] is left to callers, so kept handles never make a command busy.
+pub(crate) const MAX_KEPT_EXITS: usize = MAX_REQUESTS / 2;
+
 pub(crate) type ReplySender = oneshot::Sender<Result<Outcome, Refusal>>;
 
 /// The answer to one request, which may still be on its way.
@@ -42,6 +46,11 @@ impl Requests {
         Ok(Answer { request, receiver })
     }
 
+    /// Returns `true` if one more handle may keep the exit of its child.
+    pub(crate) fn can_keep_exit(&self) -> bool {
+        self.waiting.len() < MAX_KEPT_EXITS
+    }
+
     pub(crate) fn take(&mut self, request: RequestId) -> Option<ReplySender> {
         self.waiting.remove(&request)
     }
@@ -63,5 +72,14 @@ mod tests {
         assert!(matches!(requests.begin(), Err(Refusal::Busy)));
         drop(requests.take(answers[0].request));
         assert!(requests.begin().is_ok());
+    }
+
+    #[test]
+    fn half_of_the_requests_are_left_to_callers_when_handles_keep_exits() {
+        let mut requests = Requests::default();
+        let kept = std::iter::from_fn(|| requests.can_keep_exit().then(|| requests.begin().ok()).flatten());
+        assert_eq!(kept.count(), MAX_KEPT_EXITS);
+        let callers = std::iter::from_fn(|| requests.begin().ok());
+        assert_eq!(callers.count(), MAX_REQUESTS - MAX_KEPT_EXITS);
     }
 }
