@@ -259,6 +259,7 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
         "limit": spec.limit.as_ref().map(limit_json),
         "after": Value::Object(after.collect()),
         "significant": spec.significant,
+        "run_within": spec.run_within.map(|within| within.as_secs_f64()),
     });
     match &child.form {
         Form::Program(program) => document["process"] = program_json(program, spec),
@@ -289,6 +290,7 @@ fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
         "stop_ask": command.ask.as_str(),
         "stop_within": unless_endless(spec.stop_within),
         "success": command.success,
+        "restart_codes": spec.restart_codes.as_ref().map(|codes| &codes.codes),
     })
 }
 

@@ -102,6 +102,9 @@ keys! {
         ready: || types::table_schema(&READY);
         /// The exit codes that are not failures.
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
+        /// The exit codes with which the program asks for its restart. This is not a failure, and counts against no limit. Not
+        /// for temporary children.
+        restart_codes: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 });
         /// How the output of the program is read.
         output: || types::table_schema(&OUTPUT) => json!({ "merge": false });
         /// How many copies run. Above 1 they are named NAME.1, NAME.2 and so on, and start and stop side by side. {replica} is the number of the copy.
@@ -117,6 +120,8 @@ keys! {
         backoff: || json!({ "anyOf": [types::table_schema(&BACKOFF), { "const": false, "description": "None." }] });
         /// How many restarts of this child alone are too many.
         limit: || types::table_schema(&LIMIT);
+        /// How long one run may last, counted from readiness. Then the child is stopped, and has failed. Default: without limit.
+        run_within: types::duration_schema;
         /// The siblings that must be started, ready, healthy or completed before the child starts.
         after: types::after_schema;
         /// Whether the end of the child counts for the `auto_shutdown` of its supervisor. Not for permanent children.

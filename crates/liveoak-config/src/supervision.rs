@@ -16,6 +16,7 @@ impl Reader<'_> {
         let significant = self.value(table, "significant", |node| node.boolean("significant = true"));
         spec.significant = significant.unwrap_or_default();
         spec.limit = table.get("limit").and_then(|node| self.limit(node));
+        spec.run_within = self.value(table, "run_within", |node| node.positive("every run takes some time"));
         if let Some(node) = table.get("backoff") {
             spec.backoff = self.backoff(node);
         }

@@ -3,6 +3,7 @@
 //! `Exit` has more variants than a `Result`, because each needs a different reaction.
 
 use crate::failure::Failure;
+use crate::text::bounded_text;
 use crate::{Name, Path, Survivors};
 use std::error::Error;
 use std::fmt;
@@ -36,6 +37,9 @@ pub enum Exit {
     },
     /// The child was not ready before its start deadline.
     StartTimeout(Duration),
+    /// The attempt was ready for longer than it may run ([`ChildSpec::run_within`](crate::ChildSpec::run_within)), so it
+    /// was stopped.
+    RunTimeout(Duration),
     /// The child gave no heartbeat for longer than it promised. It is stuck: find out what it was doing.
     HeartbeatTimeout(Duration),
     /// The child was killed: it did not stop before its stop deadline, or the tree was killed, or its runtime shut
@@ -53,6 +57,10 @@ pub enum Exit {
     /// A supervisor ended as declared because its significant children had ended, and one of them had failed. This is
     /// a failure. Because it is also the declared end, only a permanent supervisor is restarted after it.
     AutoShutdownFailed(Arc<AutoShutdownFailure>),
+    /// The child asked for its own restart. This is not a failure: the child starts again without a delay, and the
+    /// restart counts against no limit, up to ten such restarts within a minute
+    /// ([`Limit::OF_RESTART_REQUESTS`](crate::Limit::OF_RESTART_REQUESTS)).
+    RestartRequested(Arc<RestartRequest>),
 }
 
 /// The classes of exits that the table restart × exit tells apart.
@@ -63,6 +71,8 @@ pub(crate) enum ExitClass {
     Ignored,
     /// A failure after which a transient child is restarted.
     Failure,
+    /// The child asked for its own restart.
+    RestartRequest,
     /// An auto shutdown that was a failure. After it, only a permanent supervisor is restarted.
     FailedEnd,
 }
@@ -81,6 +91,17 @@ impl Exit {
     /// [retries](crate::FirstStart::Retry). Later, it is an ordinary failure.
     pub fn failed_not_retryable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(Arc::new(Failure::new(error, false)))
+    }
+
+    /// Returns the exit of a child that asks for its own restart. At most [`MAX_REASON_BYTES`] bytes of `reason` are kept.
+    pub fn restart_requested(reason: impl Into<String>) -> Self {
+        let reason = bounded_text(&reason.into(), MAX_REASON_BYTES);
+        Self::RestartRequested(Arc::new(RestartRequest { reason }))
+    }
+
+    /// Returns `true` if the child asked for its own restart.
+    pub(crate) const fn is_restart_request(&self) -> bool {
+        matches!(self, Self::RestartRequested(_))
     }
 
     /// Returns `false` for a failure that every later attempt will meet again, and for a supervisor that did not start
@@ -113,10 +134,11 @@ impl Exit {
             Self::Completed | Self::Stopped | Self::AutoShutdown => ExitClass::Ended,
             Self::Ignored => ExitClass::Ignored,
             Self::Failed(_) | Self::Panicked(_) | Self::Code(_) | Self::Signal { .. } => ExitClass::Failure,
-            Self::StartTimeout(_) | Self::HeartbeatTimeout(_) => ExitClass::Failure,
+            Self::StartTimeout(_) | Self::RunTimeout(_) | Self::HeartbeatTimeout(_) => ExitClass::Failure,
             Self::Killed | Self::Abandoned | Self::StillRuns(_) => ExitClass::Failure,
             Self::StartFailed(_) | Self::GaveUp(_) => ExitClass::Failure,
             Self::AutoShutdownFailed(_) => ExitClass::FailedEnd,
+            Self::RestartRequested(_) => ExitClass::RestartRequest,
         }
     }
 
@@ -133,12 +155,14 @@ impl Exit {
             Self::Code(_) => "code",
             Self::Signal { .. } => "signal",
             Self::StartTimeout(_) => "start-timeout",
+            Self::RunTimeout(_) => "run-timeout",
             Self::HeartbeatTimeout(_) => "heartbeat-timeout",
             Self::Killed => "killed",
             Self::Abandoned | Self::StillRuns(_) => "abandoned",
             Self::StartFailed(_) => "start-failed",
             Self::GaveUp(_) => "gave-up",
             Self::AutoShutdownFailed(_) => "auto-shutdown-failed",
+            Self::RestartRequested(_) => "restart-requested",
         }
     }
 }
@@ -161,6 +185,7 @@ impl fmt::Display for Exit {
                 if *core_dumped { f.write_str(", core dumped") } else { Ok(()) }
             }
             Self::StartTimeout(within) => write!(f, "not ready within {within:?}"),
+            Self::RunTimeout(within) => write!(f, "ran longer than {within:?}"),
             Self::HeartbeatTimeout(within) => write!(f, "no heartbeat for {within:?}"),
             Self::Killed => f.write_str("killed"),
             Self::Abandoned => f.write_str("abandoned: it could not be ended and may still run"),
@@ -168,6 +193,7 @@ impl fmt::Display for Exit {
             Self::StartFailed(failure) => failure.fmt(f),
             Self::GaveUp(gave_up) => gave_up.fmt(f),
             Self::AutoShutdownFailed(failure) => failure.fmt(f),
+            Self::RestartRequested(request) => request.fmt(f),
         }
     }
 }
@@ -189,6 +215,22 @@ const fn signal_name(signal: i32) -> Option<&'static str> {
         15 => "SIGTERM",
         _ => return None,
     })
+}
+
+/// The most bytes of the reason of a [`RestartRequest`] that are kept. A longer reason is cut, and ends with `…`.
+pub const MAX_REASON_BYTES: usize = 512;
+
+/// A child's request for its own restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRequest {
+    /// The reason that the child gave.
+    pub reason: String,
+}
+
+impl fmt::Display for RestartRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "asked for its restart: {}", self.reason)
+    }
 }
 
 /// The most bytes of a panic's message that are kept. A longer one is cut, and ends with `…`.

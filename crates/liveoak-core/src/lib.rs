@@ -31,7 +31,8 @@ pub use backoff::{Backoff, jitter};
 pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
 pub use exit::{
-    AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, StartFailure,
+    AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, MAX_REASON_BYTES, Panic,
+    RestartRequest, StartFailure,
 };
 pub use failure::{Failure, FailureError, MAX_FAILURE_BYTES};
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
@@ -43,8 +44,8 @@ pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, Sto
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart, GiveUp, GroupSpec,
-    Limit, MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
-    Strategy, SupervisorSpec, start_order,
+    Limit, MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, RestartCodes, SpecError, SpecErrors, SpecProblem,
+    SpecWarning, Strategy, SupervisorSpec, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

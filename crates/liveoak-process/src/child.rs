@@ -8,7 +8,7 @@ use crate::command::{Ask, CommandLine, Stdin};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::jobs::WhenGone;
-use crate::lines::MAX_LINE;
+use crate::joined_lines::JoinedLines;
 use crate::log::{log, log_text};
 use crate::output::{Backpressure, OutputLine};
 use crate::probe::{Probe, ProbeFailure, ProbeRun};
@@ -18,7 +18,9 @@ use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
-use liveoak_runtime::{Child, ChildSpec, Ctx, Exit, Health, Path, Restart, Survivors, common_settings};
+use liveoak_runtime::{
+    Child, ChildSpec, Ctx, Exit, Health, Path, Restart, RestartCodes, Survivors, common_settings,
+};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
@@ -144,6 +146,15 @@ impl Program {
         self
     }
 
+    /// Sets the exit codes with which the program asks for its restart ([`Exit::RestartRequested`]). A code that is also a
+    /// success is an error when the tree starts, and so are codes of a temporary child. Default: none.
+    #[must_use]
+    pub fn restart_codes(mut self, codes: impl IntoIterator<Item = i32>) -> Self {
+        let codes = codes.into_iter().collect();
+        self.spec.restart_codes = Some(Box::new(RestartCodes { codes, success: Vec::new() }));
+        self
+    }
+
     /// Sets which processes get the stop signal first. Default: [`Ask::Group`].
     #[must_use]
     pub fn ask(self, whom: Ask) -> Self {
@@ -190,6 +201,11 @@ impl From<Program> for Child {
         spec.keep_error = true;
         // A command line holds no values that must be dropped early, so a program can always be started again.
         spec.keep = true;
+        let mut restart_codes = Vec::new();
+        if let Some(asks) = &mut spec.restart_codes {
+            asks.success.clone_from(&program.command.success);
+            restart_codes.clone_from(&asks.codes);
+        }
         let probe = match (program.probe, &program.command.cwd) {
             (Some(probe), Some(folder)) => Some(probe.relative_to(folder)),
             (probe, _) => probe,
@@ -201,6 +217,7 @@ impl From<Program> for Child {
             sink: program.sink.unwrap_or_else(|| Arc::new(log_output)),
             quick_ends: (spec.restart == Restart::Permanent).then(QuickEnds::default),
             backpressure: program.backpressure,
+            restart_codes,
         });
         Self::task_with_kill(program.name, move |ctx| Arc::clone(&runner).run(ctx)).with_spec(spec)
     }
@@ -214,31 +231,6 @@ fn log_output(path: &Path, line: OutputLine<'_>) {
     }
     let (path, stream, text) = (path.clone(), line.stream.as_str(), line.text.to_owned());
     log_text(text.len(), move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
-}
-
-/// Joins the pieces of a line for the probe, which needs the whole line.
-#[derive(Default)]
-struct JoinedLines {
-    /// The line so far, by stream: at most `MAX_LINE` bytes and the latest piece.
-    so_far: [String; 2],
-}
-
-impl JoinedLines {
-    /// Calls `observe` with all that has arrived of the line to which `piece` belongs.
-    fn with_line(&mut self, piece: OutputLine<'_>, observe: impl FnOnce(&str)) {
-        if !piece.continues && !piece.continued {
-            return observe(piece.text);
-        }
-        let so_far = &mut self.so_far[piece.stream as usize];
-        if !piece.continues || so_far.len() > MAX_LINE {
-            so_far.clear();
-        }
-        so_far.push_str(piece.text);
-        observe(so_far);
-        if !piece.continued {
-            *so_far = String::new();
-        }
-    }
 }
 
 /// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
@@ -275,6 +267,8 @@ struct ProgramRunner {
     /// `None` if the child is not permanent: then it may end without failure.
     quick_ends: Option<QuickEnds>,
     backpressure: Option<Backpressure>,
+    /// The exit codes with which the program asks for its restart.
+    restart_codes: Vec<i32>,
 }
 
 /// The reason why the wait for a running program ended.
@@ -457,6 +451,9 @@ impl ProgramRunner {
     fn exit(&self, status: Status) -> Exit {
         match status {
             status if self.command.succeeded(status) => Exit::Completed,
+            Status::Code(code) if self.restart_codes.contains(&code) => {
+                Exit::restart_requested(format!("exit code {code}"))
+            }
             Status::Code(code) => Exit::Code(code),
             Status::Signal { signal, core_dumped } => Exit::Signal { signal: signal.number(), core_dumped },
             Status::Lost => Exit::failed(status.to_string()),

@@ -57,6 +57,7 @@ mod file_limit;
 mod forker;
 mod guardian;
 mod jobs;
+mod joined_lines;
 mod lines;
 mod log;
 mod members;

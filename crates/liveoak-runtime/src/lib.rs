@@ -40,8 +40,8 @@ pub use liveoak_core::{
     Attempt, AutoShutdown, AutoShutdownFailure, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command,
     Condition, Edge, Event, EventKind, Exit, Failure, FirstStart, GiveUp, Health, IdleReason, KILL_WAIT,
     Limit, LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal,
-    Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry,
-    StopReport, StopStage, Strategy, Survivors, Time, WaitingFor,
+    Restart, RestartCodes, RestartRequest, Severity, Snapshot, SpecError, SpecErrors, SpecProblem,
+    SpecWarning, StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Time, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -242,3 +242,16 @@ fn the_check_whether_an_intensity_can_be_exceeded_counts_each_replica() {
     assert_eq!(refused(1, "backoff = false"), None);
     assert_eq!(refused(1, "backoff = 7"), Some(vec!["child.a.backoff".to_owned()]), "that one error only");
 }
+
+#[test]
+fn the_longest_run_and_the_codes_that_ask_for_a_restart_reach_the_spec() {
+    let config =
+        read("[child.a]\ncommand = \"x\"\nrun_within = \"12h\"\nrestart_codes = [75, 76, 75]\nsuccess = [3]");
+    let spec = &config.root.children[0].spec;
+    assert_eq!(spec.run_within, Some(Duration::from_secs(12 * 3_600)));
+    let codes = spec.restart_codes.as_deref().expect("codes");
+    assert_eq!((codes.codes.as_slice(), codes.success.as_slice()), (&[75, 76][..], &[3][..]));
+    let without = read("[child.a]\ncommand = \"x\"");
+    let spec = &without.root.children[0].spec;
+    assert_eq!((spec.run_within, &spec.restart_codes), (None, &None));
+}

@@ -214,9 +214,18 @@ impl Machine {
                     self.arena.record_or_new(child).wait_left = Some(Duration::ZERO);
                     self.mark_to_evaluate(self.arena[child].parent);
                 }
+                Purpose::Run => self.run_is_over(child),
             }
         }
         self.report_time_jump(&jump);
+    }
+
+    /// Stops an attempt that has run for as long as it may.
+    fn run_is_over(&mut self, child: Index) {
+        if let Some(within) = self.arena[child].spec.run_within {
+            self.arena.record_or_new(child).cause = Some(Exit::RunTimeout(within));
+            self.begin_stop(child);
+        }
     }
 
     fn phase_deadline(&mut self, child: Index) {

@@ -172,6 +172,8 @@ pub enum Refusal {
     /// The body of the child can be made only once, or was dropped when the child ended for good. Children that are
     /// declared with `keep()` can be started again.
     OnlyOnce,
+    /// The child is temporary, so it is never restarted, and cannot ask for its restart.
+    IsTemporary,
     /// Too many commands wait for this child, or for children of this tree.
     Busy,
     /// Too many values of earlier children wait for their destructors, so no child is added.
@@ -227,6 +229,7 @@ impl fmt::Display for Refusal {
                 names.iter().try_for_each(|name| write!(f, " {name}"))
             }
             Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
+            Self::IsTemporary => f.write_str("it is temporary, so it is never restarted"),
             Self::Busy => f.write_str("too many commands wait for this child, or for its tree"),
             Self::DestructorsWaiting => {
                 f.write_str("too many values of earlier children wait for their destructors")

@@ -73,11 +73,15 @@ impl Machine {
     fn cancel_timers_of_phase(&mut self, child: Index) {
         let state = &self.arena[child];
         let has_check = state.record.as_ref().is_some_and(|record| record.heartbeat_check.is_some());
+        let run_ends = state.record.as_ref().is_some_and(|record| record.run_deadline.is_some());
         if state.phase_deadline != Time::NEVER {
             self.set_timer(child, Purpose::Phase, Time::NEVER);
         }
         if has_check {
             self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
+        }
+        if run_ends {
+            self.set_timer(child, Purpose::Run, Time::NEVER);
         }
     }
 
@@ -177,6 +181,7 @@ impl Machine {
             Purpose::Heartbeat => record.as_ref().and_then(|record| record.heartbeat_check),
             Purpose::Answer => record.as_ref().and_then(|record| record.answer_deadline),
             Purpose::Wait => record.as_ref().and_then(|record| record.wait_deadline),
+            Purpose::Run => record.as_ref().and_then(|record| record.run_deadline),
         };
         in_record.unwrap_or(Time::NEVER)
     }
@@ -207,6 +212,10 @@ impl Machine {
             Purpose::Wait => {
                 let record = self.arena.record_or_new(child);
                 (record.wait_deadline, record.wait_prolonged) = (in_record, false);
+            }
+            Purpose::Run => {
+                let record = self.arena.record_or_new(child);
+                (record.run_deadline, record.run_prolonged) = (in_record, false);
             }
         }
     }

@@ -102,6 +102,7 @@ impl Machine {
             record.failures.clear();
             record.backoff = BackoffSteps::default();
             record.window.clear();
+            record.restart_requests = None;
         }
         self.forget_failures_below(child);
     }

@@ -148,6 +148,7 @@ impl Machine {
         state.readiness = Readiness::Reached;
         state.flags.attempt_ready = true;
         state.flags.start_requested = false;
+        let run_within = state.spec.run_within;
         let (took, parent, beats) = (now.since(state.started), state.parent, state.spec.heartbeat.is_some());
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
@@ -155,6 +156,9 @@ impl Machine {
             let record = self.arena.record_or_new(child);
             (record.last_beat, record.judged_from) = (now, None);
             self.schedule_heartbeat_check(child);
+        }
+        if let Some(within) = run_within {
+            self.set_timer_in(child, Purpose::Run, within);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
         match parent {

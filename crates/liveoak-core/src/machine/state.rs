@@ -94,6 +94,8 @@ pub(super) enum Purpose {
     Answer,
     /// The end of a wait for unmet dependencies in a first start.
     Wait,
+    /// The end of its longest run, while it runs.
+    Run,
 }
 
 /// What is to become of a child. The intent decides what follows when the attempt is stopped.
@@ -216,6 +218,8 @@ pub(super) struct ChildRecord {
     pub(super) restarts: u64,
     /// The restarts that count against its own limit.
     pub(super) window: Window,
+    /// The restarts of the last minute that the child asked for.
+    pub(super) restart_requests: Option<Box<Window>>,
     pub(super) last_exit: Option<Exit>,
     /// The `last_exit` before the last attempt was abandoned. The code of that attempt may still run, and ask for it.
     pub(super) exit_before: Option<Exit>,
@@ -240,6 +244,10 @@ pub(super) struct ChildRecord {
     pub(super) wait_left: Option<Duration>,
     /// The moment at which this time is over; `None` while the time does not run.
     pub(super) wait_deadline: Option<Time>,
+    /// When the attempt has run for as long as it may.
+    pub(super) run_deadline: Option<Time>,
+    /// This deadline was prolonged once, because it was seen late.
+    pub(super) run_prolonged: bool,
     pub(super) heartbeat_check: Option<Time>,
     pub(super) last_beat: Time,
     /// No heartbeat counts as missed before this moment, because a check came late.

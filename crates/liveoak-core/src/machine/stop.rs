@@ -232,6 +232,8 @@ impl Machine {
 
     /// Returns `true` if a child stops as a member of its group, under the group's deadline.
     fn shares_deadline(&self, child: Index) -> bool {
-        self.arena.parent_of(child).is_some_and(|sup| sup.is_group() && sup.phase == SupervisorPhase::Stopping)
+        self.arena
+            .parent_of(child)
+            .is_some_and(|sup| sup.is_group() && sup.phase == SupervisorPhase::Stopping)
     }
 }

@@ -5,7 +5,7 @@ use super::order::cycles;
 use super::reach::out_of_reach;
 use super::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Ready, Restart,
-    SupervisorSpec,
+    RestartCodes, SupervisorSpec,
 };
 use crate::{Backoff, Name, NameError, Path};
 use SpecProblem as Problem;
@@ -210,6 +210,9 @@ impl Check {
         }
         let reason = "it is zero, so no start could be in time; expected more";
         self.refuse_if(spec.start_within.is_zero(), path, "start_within", reason);
+        self.check_restart_codes(path, spec);
+        let reason = "it is zero, so no attempt could run; expected more";
+        self.refuse_if(spec.run_within == Some(Duration::ZERO), path, "run_within", reason);
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
         if spec.significant && spec.restart == Restart::Permanent {
@@ -217,6 +220,23 @@ impl Check {
         }
         if spec.significant && auto_shutdown == AutoShutdown::Never {
             self.push_error(path, "significant", Problem::SignificantHasNoEffect);
+        }
+    }
+
+    fn check_restart_codes(&mut self, path: &Path, spec: &ChildSpec) {
+        let Some(RestartCodes { codes, success }) = spec.restart_codes.as_deref() else { return };
+        let reason = "a temporary child is never restarted, so it cannot ask for a restart; expected permanent or transient";
+        self.refuse_if(spec.restart == Restart::Temporary, path, "restart_codes", reason);
+        self.refuse_if(
+            codes.is_empty(),
+            path,
+            "restart_codes",
+            "it is empty; expected at least one exit code",
+        );
+        for code in codes.iter().filter(|code| success.contains(code)) {
+            let reason =
+                format!("the exit code {code} is also a success; expected it in one of the two lists");
+            self.refuse(path, "restart_codes", reason);
         }
     }
 

@@ -52,6 +52,10 @@ impl Limit {
     /// the default backoff, if each start fails immediately, this takes about 40 s, and at most 81 s.
     pub const DEFAULT_OF_A_CHILD: Self = Self::new(10, Duration::from_secs(60));
 
+    /// How many restarts a child may ask for itself ([`Exit::RestartRequested`](crate::Exit::RestartRequested)) without a
+    /// charge: ten within a minute. Each further one within the minute counts as a failure.
+    pub const OF_RESTART_REQUESTS: Self = Self::new(10, Duration::from_secs(60));
+
     /// Creates a limit of `restarts` within `period`; exceeding it escalates.
     #[must_use]
     pub const fn new(restarts: u32, period: Duration) -> Self {
@@ -111,6 +115,12 @@ pub struct ChildSpec {
     /// the supervisor fails. A command to start the child is answered after the same time although the child still waits. For a
     /// supervisor with [`Duration::MAX`], these two times are 30 s.
     pub start_within: Duration,
+    /// How long an attempt may run once it is ready; `None` sets no limit. When the time is over, the attempt is asked to
+    /// stop, killed after its stop deadline, and has failed ([`Exit::RunTimeout`](crate::Exit::RunTimeout)). The time
+    /// before readiness is bounded by `start_within`, as in systemd, where `RuntimeMaxSec=` counts from the same moment.
+    pub run_within: Option<Duration>,
+    /// The exit codes with which a program asks for its restart; `None` if it does not ask. Refused on temporary children.
+    pub restart_codes: Option<Box<RestartCodes>>,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
     /// How long the child may take to stop when asked; zero kills immediately, [`Duration::MAX`] sets no limit. For a
@@ -149,6 +159,8 @@ impl Default for ChildSpec {
             limit: None,
             ready: Ready::default(),
             start_within: Duration::from_secs(30),
+            run_within: None,
+            restart_codes: None,
             heartbeat: None,
             stop_within: Duration::from_secs(5),
             significant: false,
@@ -178,6 +190,15 @@ impl ChildSpec {
     pub fn of_root() -> Self {
         Self { stop_within: Duration::from_secs(30), ..Self::of_supervisor() }
     }
+}
+
+/// The exit codes with which a program asks for its restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestartCodes {
+    /// These codes. The driver reports [`Exit::RestartRequested`](crate::Exit::RestartRequested) for them.
+    pub codes: Vec<i32>,
+    /// The codes that are a success. A code in both lists is refused.
+    pub success: Vec<i32>,
 }
 
 /// A supervisor with declared children.

@@ -91,6 +91,7 @@ impl Model {
         let child = self.of(path);
         (child.failures_in_a_row, child.failure_steps, child.end_steps) = (0, 0, 0);
         child.restart_times.clear();
+        child.request_times.clear();
         self.kids(path).iter().for_each(|kid| self.begin_anew(kid));
     }
 
@@ -239,6 +240,12 @@ impl Model {
                 (child.answer_timer, child.answer_due) = (NEVER, true);
                 continue;
             }
+            if self.at(&path).timer != next {
+                let child = self.of(&path);
+                (child.run_timer, child.cause) = (NEVER, Some("run-timeout"));
+                self.stop(&path);
+                continue;
+            }
             self.tied |= self.is_tied(&path);
             self.of(&path).timer = NEVER;
             self.fire(&path, next);
@@ -257,6 +264,13 @@ impl Model {
                 && child.timer != child.prolonged
                 && matches!(child.phase, Phase::Starting | Phase::Stopping { .. } | Phase::Waiting)
         };
+        for child in self.children.values_mut() {
+            let timer = child.run_timer;
+            if timer.saturating_add(SECOND) < now && timer != child.run_prolonged {
+                let until = now + (timer - child.since).min(SECOND);
+                (child.run_timer, child.run_prolonged) = (until, until);
+            }
+        }
         let mut paths = self.paths_where(late);
         paths.sort_by_key(|path| path.matches('/').count());
         for path in paths {

@@ -93,7 +93,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 48] = [
+const WORDS: [&str; 50] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -141,6 +141,8 @@ const WORDS: [&str; 48] = [
     // Exits of children.
     "exit heartbeat-timeout",
     "exit start-timeout",
+    "exit run-timeout",
+    "exit restart-requested",
     "exit abandoned",
     "exit gave-up",
     "exit auto-shutdown-failed",

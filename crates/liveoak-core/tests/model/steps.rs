@@ -44,8 +44,18 @@ const fn ms(n: u64) -> Duration {
 }
 
 fn exits() -> impl Strategy<Value = Kind> {
-    let kinds =
-        ["completed", "failed", "failed", "failed", "not-retryable", "ignored", "stopped", "code", "killed"];
+    let kinds = [
+        "completed",
+        "failed",
+        "failed",
+        "failed",
+        "not-retryable",
+        "ignored",
+        "stopped",
+        "code",
+        "killed",
+        "restart-requested",
+    ];
     select(kinds.to_vec())
 }
 
@@ -121,11 +131,22 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
     let start = select(vec![ms(50), ms(1_000), ms(3_000), Duration::MAX]);
     let stop = select(vec![Duration::ZERO, ms(50), ms(1_000), ms(3_000), Duration::MAX]);
     let heartbeat = option::weighted(0.2, select(vec![ms(900), ms(5_000)]));
-    let flags = (any::<bool>(), any::<bool>());
+    let run = option::weighted(0.2, select(vec![ms(70), ms(2_000), ms(30_000)]));
+    let flags = (any::<bool>(), any::<bool>(), run);
     (restart, ready, backoff, start, stop, limits(), flags, heartbeat).prop_map(
-        |(restart, ready, backoff, start_within, stop_within, limit, (significant, keep), heartbeat)| {
+        |(
+            restart,
+            ready,
+            backoff,
+            start_within,
+            stop_within,
+            limit,
+            (significant, keep, run_within),
+            heartbeat,
+        )| {
             ChildSpec {
                 keep,
+                run_within,
                 heartbeat,
                 restart,
                 ready,
@@ -324,6 +345,7 @@ fn apart(declared: &mut ChildDeclaration, n: &mut u64) {
             }
         }
         *n += 1;
+        child.run_within = child.run_within.map(|within| within + Duration::from_nanos(*n * 100 + 30));
         child.heartbeat = child.heartbeat.map(|period| period + Duration::from_nanos(*n * 400));
     };
     differ(&mut declared.spec, n);
@@ -346,6 +368,8 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         significant,
         after,
         replica_of,
+        run_within,
+        restart_codes: _,
         heartbeat,
         once,
         keep_error: _,
@@ -358,7 +382,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?}, backoff {backoff:?}, \
          limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, heartbeat \
-         {heartbeat:?}, once {once}, keep {keep}",
+         {heartbeat:?}, runs for {run_within:?}, once {once}, keep {keep}",
         "",
         declared.name,
         indent = 2 * depth,

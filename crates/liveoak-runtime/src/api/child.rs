@@ -288,6 +288,15 @@ macro_rules! common_settings {
                 self
             }
 
+            /// Sets how long an attempt may run once it is ready. Then it is asked to stop, killed after its stop
+            /// deadline, and has failed ([`Exit::RunTimeout`](crate::Exit::RunTimeout)). Zero is refused. The time
+            /// before readiness is bounded by the start deadline. Default: without limit.
+            #[must_use]
+            pub fn run_within(mut self, longest: ::std::time::Duration) -> Self {
+                self.$spec.run_within = Some(longest);
+                self
+            }
+
             /// Makes the end of this child count for the supervisor's
             /// [`auto_shutdown`](crate::Supervisor::auto_shutdown).
             #[must_use]

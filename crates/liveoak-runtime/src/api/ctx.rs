@@ -3,7 +3,7 @@
 use crate::attempt::cell::AttemptListener as _;
 use crate::engine::driver::LiveAttempt;
 use crate::util::{Either, race};
-use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path, Survivors};
+use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path, Refusal, Restart, Survivors};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -79,6 +79,27 @@ impl Ctx {
     /// Reports the health of the child.
     pub fn health(&self, health: Health) {
         self.report(Input::Health(self.cell.id, self.cell.attempt, health));
+    }
+
+    /// Asks for the restart of this child. The attempt is asked to stop now ([`stopping`](Self::stopping) completes), and
+    /// is killed if it does not end within its stop deadline. Its exit is
+    /// [`Exit::RestartRequested`], unless the body returns a failure. The call does not wait.
+    ///
+    /// This is not a failure: the next attempt starts without a delay, and the restart counts against no limit. Siblings
+    /// follow the strategy of the supervisor. More than ten such restarts of one child within a minute are ordinary
+    /// failures, and so is a request before the child is ready in the first start of its supervisor, which fails this
+    /// start. While the child is being stopped, the call changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::IsTemporary`] if the child is temporary, and therefore never restarted.
+    pub fn restart_me(&self, reason: impl Into<String>) -> Result<(), Refusal> {
+        let cell = &self.cell;
+        let restart = cell.tree.state().machine.spec(cell.id).map(|spec| spec.restart);
+        if restart == Some(Restart::Temporary) {
+            return Err(Refusal::IsTemporary);
+        }
+        cell.tree.body_ended(cell, Exit::restart_requested(reason));
+        Ok(())
     }
 
     fn report(&self, input: Input) {

@@ -23,6 +23,7 @@ mod regressions;
 mod replica;
 mod replica_sets;
 mod restart;
+mod restart_request;
 mod self_wait;
 mod shape;
 mod stable_runs;
