@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
-use liveoak::{ChildSpec, Limit, Name, SpecWarning};
+use liveoak::{ChildSpec, Limit, Name, Need, SpecWarning};
 use liveoak_config::{
     ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load,
 };
@@ -244,6 +244,8 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
     let spec = &child.spec;
     let after =
         spec.after.iter().map(|edge| (edge.child.as_str().to_owned(), json!(edge.condition.as_str())));
+    let grace = |need: &Need| (need.child.as_str().to_owned(), json!(need.grace.as_secs_f64()));
+    let needs = spec.needs.iter().map(grace);
     let backoff = spec.backoff.as_ref().map(|backoff| {
         json!({
             "from": backoff.from.as_secs_f64(),
@@ -258,6 +260,7 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
         "backoff": backoff,
         "limit": spec.limit.as_ref().map(limit_json),
         "after": Value::Object(after.collect()),
+        "needs": Value::Object(needs.collect()),
         "significant": spec.significant,
         "run_within": spec.run_within.map(|within| within.as_secs_f64()),
     });

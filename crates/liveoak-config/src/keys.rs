@@ -11,7 +11,7 @@ use crate::other_words::{
     FOR_BACKOFF, FOR_CHILD, FOR_COMMAND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT, FOR_STOP, OtherWords,
 };
 use crate::types::{self, Key, Keys, Word as _};
-use liveoak_core::{AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Order, Restart, Strategy};
+use liveoak_core::{AutoShutdown, Backoff, ChildSpec, FirstStart, GiveUp, Need, Order, Restart, Strategy};
 use liveoak_process::{Ask, Probe, Signal, Stdin};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -124,8 +124,16 @@ keys! {
         run_within: types::duration_schema;
         /// The siblings that must be started, ready, healthy or completed before the child starts.
         after: types::after_schema;
+        /// The siblings that must be ready before the child starts, and while it runs. Without one of them for longer than its
+        /// grace, the child is stopped, and starts again when the sibling is back. Not for temporary children.
+        needs: || types::needs_schema(&NEED);
         /// Whether the end of the child counts for the `auto_shutdown` of its supervisor. Not for permanent children.
         significant: || json!({ "type": "boolean" }) => ChildSpec::default().significant;
+    }
+
+    const OF_NEED {
+        /// How long the child may run without the sibling. "0s" stops it at once.
+        grace: types::duration_schema => format_duration(Need::GRACE);
     }
 
     const OF_LIMIT {
@@ -225,6 +233,8 @@ pub(crate) static LIMIT: Keys = Keys {
     others: &[FOR_LIMIT],
     ..keys("A number of restarts in a period.", &[OF_LIMIT])
 };
+/// One of the `needs`.
+pub(crate) static NEED: Keys = keys("A sibling that the child needs while it runs.", &[OF_NEED]);
 /// `backoff`.
 pub(crate) static BACKOFF: Keys = Keys {
     others: &[FOR_BACKOFF],

@@ -1,7 +1,7 @@
 //! The events of a tree: one typed event for each transition.
 
 use crate::{
-    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Path, Restart,
+    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Name, Path, Restart,
     StartFailure, StopStage, Strategy, Survivors, Time,
 };
 use std::sync::Arc;
@@ -111,6 +111,19 @@ pub enum EventKind {
     },
     /// The child has ended, and its restart rule does not start it again.
     Finished,
+    /// A sibling that the child needs is no longer ready. If that does not change within the grace, the child is stopped.
+    NeedLost {
+        /// The sibling.
+        need: Name,
+        /// The grace.
+        grace: Duration,
+    },
+    /// The child is stopped because it ran without a sibling that it needs for longer than the grace. This is no failure: the
+    /// child starts again when the sibling is back.
+    StoppedForNeed {
+        /// The sibling.
+        need: Name,
+    },
     /// The child reported that it is not needed here.
     Ignored,
     /// The child was given up on; its siblings are not affected.
@@ -161,7 +174,7 @@ impl EventKind {
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,
             Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
             Self::Health(Health::Healthy) => Severity::Info,
-            Self::TimeJump { .. } => Severity::Warn,
+            Self::TimeJump { .. } | Self::NeedLost { .. } | Self::StoppedForNeed { .. } => Severity::Warn,
             Self::Killed { .. } | Self::Health(Health::Degraded | Health::Unhealthy) => Severity::Warn,
             Self::Abandoned { .. } | Self::Quarantined(_) | Self::StillRuns(_) => Severity::Error,
             Self::GaveUp(_) | Self::StartFailed(_) | Self::AutoShutdownFailed(_) => Severity::Error,
@@ -185,6 +198,8 @@ impl EventKind {
             Self::Stopped { .. } => "stopped",
             Self::Finished => "finished",
             Self::Ignored => "ignored",
+            Self::NeedLost { .. } => "need-lost",
+            Self::StoppedForNeed { .. } => "stopped-for-need",
             Self::Quarantined(_) => "quarantined",
             Self::StillRuns(_) => "still-runs",
             Self::GaveUp(_) => "gave-up",

@@ -44,8 +44,8 @@ pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, Sto
 pub use snapshot::{ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, FirstStart, GiveUp, GroupSpec,
-    Limit, MAX_CHILDREN, MAX_DEPTH, Order, Ready, Restart, RestartCodes, SpecError, SpecErrors, SpecProblem,
-    SpecWarning, Strategy, SupervisorSpec, start_order,
+    Limit, MAX_CHILDREN, MAX_DEPTH, Need, Order, Ready, Restart, RestartCodes, SpecError, SpecErrors,
+    SpecProblem, SpecWarning, Strategy, SupervisorSpec, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

@@ -39,7 +39,7 @@ pub use engine::events::{EventOrLost, Events};
 pub use liveoak_core::{
     Attempt, AutoShutdown, AutoShutdownFailure, Backoff, ChildId, ChildSpec, ChildState, ChildView, Command,
     Condition, Edge, Event, EventKind, Exit, Failure, FirstStart, GiveUp, Health, IdleReason, KILL_WAIT,
-    Limit, LimitExceeded, MAX_CHILDREN, Name, NameError, Order, Outcome, Panic, Path, Ready, Refusal,
+    Limit, LimitExceeded, MAX_CHILDREN, Name, NameError, Need, Order, Outcome, Panic, Path, Ready, Refusal,
     Restart, RestartCodes, RestartRequest, Severity, Snapshot, SpecError, SpecErrors, SpecProblem,
     SpecWarning, StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Time, WaitingFor,
 };
@@ -47,7 +47,7 @@ pub use liveoak_core::{
 /// Items for the other crates of Liveoak. Not part of the public API.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::api::child::edge;
+    pub use crate::api::child::{add_need, edge};
     pub use crate::util::limits::{THREADS_OF_A_TREE, check_resources, create_runtime, shortage};
     pub use crate::util::log::{flush_log, log, log_text};
     pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};

@@ -1,4 +1,4 @@
-//! Restarts that a child asks for, and the longest run of an attempt.
+//! Restarts that a child asks for, the longest run of an attempt, and needs.
 
 use liveoak_runtime::testing::{eventually, paused};
 use liveoak_runtime::*;
@@ -123,6 +123,24 @@ fn an_attempt_that_was_ready_for_its_longest_run_is_stopped_and_restarted_after_
         let view = tree.snapshot().get("/t/a").expect("it").clone();
         assert_eq!(view.attempt.0, 2);
         assert!(matches!(view.last_exit, Some(Exit::RunTimeout(within)) if within == s(3_600)));
+        tree.stop().await;
+    });
+}
+
+#[test]
+fn a_child_that_needs_a_sibling_is_stopped_without_it_and_comes_back_with_it() {
+    paused(async {
+        let runs = |name: &str| Child::task(name, |ctx: Ctx| async move { ctx.stopping().await });
+        let web = runs("web").needs_within("db", s(3)).limit(Limit::new(0, s(60)));
+        let tree = Supervisor::new("t").child(web).child(runs("db")).start().await.expect("a tree");
+        let state = || tree.snapshot().get("/t/web").map(|view| view.state.as_str());
+        tree.handle().stop_child("/t/db").await.expect("it stops");
+        tokio::time::sleep(s(2)).await;
+        assert_eq!(state(), Some("running"));
+        tokio::time::sleep(s(3)).await;
+        assert_eq!(state(), Some("waiting"));
+        tree.handle().start_child("/t/db").await.expect("it starts");
+        eventually("the return", || state() == Some("running")).await;
         tree.stop().await;
     });
 }

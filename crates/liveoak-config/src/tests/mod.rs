@@ -255,3 +255,23 @@ fn the_longest_run_and_the_codes_that_ask_for_a_restart_reach_the_spec() {
     let spec = &without.root.children[0].spec;
     assert_eq!((spec.run_within, &spec.restart_codes), (None, &None));
 }
+
+#[test]
+fn a_need_is_also_an_edge_and_stands_for_each_replica() {
+    let config = read(
+        "[child.db]\ncommand = \"x\"\nreplicas = 2\n[child.a]\ncommand = \"x\"\nneeds = [\"db\"]\n\
+         [child.b]\ncommand = \"x\"\nafter = [\"a\"]\nneeds = { a = { grace = \"0s\" }, db = {} }",
+    );
+    let tree = config.expanded();
+    let needs = |at: usize| -> Vec<(&str, u64)> {
+        let needs = tree.root.children[at].spec.needs.iter();
+        needs.map(|need| (need.child.as_str(), need.grace.as_secs())).collect()
+    };
+    assert_eq!(needs(2), [("db.1", 5), ("db.2", 5)]);
+    assert_eq!(needs(3), [("a", 0), ("db.1", 5), ("db.2", 5)]);
+    let after = |at: usize| -> Vec<&str> {
+        let after = tree.root.children[at].spec.after.iter();
+        after.map(|edge| edge.child.as_str()).collect()
+    };
+    assert_eq!(after(3), ["a", "db.1", "db.2"]);
+}

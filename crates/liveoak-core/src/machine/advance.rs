@@ -29,6 +29,9 @@ impl Machine {
             SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime => {}
             SupervisorPhase::Stopping => self.continue_stop(sup),
             SupervisorPhase::Starting | SupervisorPhase::Up => {
+                if self.arena.some_needs {
+                    self.check_needs(sup);
+                }
                 // No child of a restart set starts before all children of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
                     self.stop_next(sup);
@@ -215,6 +218,7 @@ impl Machine {
                     self.mark_to_evaluate(self.arena[child].parent);
                 }
                 Purpose::Run => self.run_is_over(child),
+                Purpose::Need => self.grace_is_over(child),
             }
         }
         self.report_time_jump(&jump);

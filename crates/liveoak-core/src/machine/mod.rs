@@ -32,14 +32,15 @@
 //! 14. `start` - the start of one attempt
 //! 15. `stopped` - what follows when a child is down
 //! 16. `stop` - the orders to ask and to kill
-//! 17. `auto_shutdown` - the end of a supervisor with its significant children
-//! 18. `restart` - limits, backoff, restart set, giving up
-//! 19. `exit` - the end of an attempt, and what follows its exit
-//! 20. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 21. `time_jump` - deadlines that are seen late, because the process could not run
-//! 22. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 23. `command` - what each command does; adding children and members
-//! 24. `mod` - the machine itself: it takes inputs and gives effects
+//! 17. `needs` - dependencies that hold while a child runs
+//! 18. `auto_shutdown` - the end of a supervisor with its significant children
+//! 19. `restart` - limits, backoff, restart set, giving up
+//! 20. `exit` - the end of an attempt, and what follows its exit
+//! 21. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 22. `time_jump` - deadlines that are seen late, because the process could not run
+//! 23. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 24. `command` - what each command does; adding children and members
+//! 25. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -52,6 +53,7 @@ mod copy;
 mod driver_queue;
 mod exit;
 mod interface;
+mod needs;
 mod phase;
 mod plan;
 mod reply;

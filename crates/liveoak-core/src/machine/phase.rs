@@ -29,6 +29,9 @@ impl Machine {
             self.arena[child].flags.attempt_stable = self.is_stable(child);
         }
         self.cancel_timers_of_phase(child);
+        if !matches!(phase, Phase::Starting | Phase::Running) {
+            self.forget_lost_needs(child);
+        }
         if before == Phase::Waiting {
             self.leave_wait(child, phase);
         }
@@ -82,6 +85,15 @@ impl Machine {
         }
         if run_ends {
             self.set_timer(child, Purpose::Run, Time::NEVER);
+        }
+    }
+
+    /// Forgets since when the needs of a child do not hold, and cancels the end of their grace.
+    #[inline]
+    pub(super) fn forget_lost_needs(&mut self, child: Index) {
+        if self.arena[child].record.as_ref().is_some_and(|record| !record.lost_needs.is_empty()) {
+            self.set_timer(child, Purpose::Need, Time::NEVER);
+            self.arena.record_or_new(child).lost_needs = Vec::new();
         }
     }
 
@@ -158,6 +170,11 @@ impl Machine {
         if sup.is_some_and(|sup| self.arena.sup(sup).waiting > 0) {
             self.mark_to_evaluate(sup);
         }
+        // Most trees have no needs. A supervisor is needed by its siblings, so the supervisor above it is evaluated too.
+        if self.arena.some_needs {
+            self.mark_to_evaluate(sup);
+            self.mark_to_evaluate(sup.and_then(|sup| self.arena[sup].parent));
+        }
         // Most trees have no such supervisor.
         if self.arena.some_end_when_done {
             self.mark_ending_supervisors(sup);
@@ -182,6 +199,7 @@ impl Machine {
             Purpose::Answer => record.as_ref().and_then(|record| record.answer_deadline),
             Purpose::Wait => record.as_ref().and_then(|record| record.wait_deadline),
             Purpose::Run => record.as_ref().and_then(|record| record.run_deadline),
+            Purpose::Need => record.as_ref().and_then(|record| record.need_deadline),
         };
         in_record.unwrap_or(Time::NEVER)
     }
@@ -216,6 +234,10 @@ impl Machine {
             Purpose::Run => {
                 let record = self.arena.record_or_new(child);
                 (record.run_deadline, record.run_prolonged) = (in_record, false);
+            }
+            Purpose::Need => {
+                let record = self.arena.record_or_new(child);
+                (record.need_deadline, record.need_prolonged) = (in_record, false);
             }
         }
     }

@@ -84,7 +84,7 @@ impl Machine {
             record.backoff.failures = 0;
             // A loop of quick successes is slowed down too.
             if stable {
-                record.backoff.ends = 0;
+                (record.backoff.ends, record.backoff.stops) = (0, 0);
             }
         }
     }

@@ -76,6 +76,7 @@ impl Machine {
         state.flags.attempt_stable = false;
         if let Some(record) = &mut state.record {
             record.forced = None;
+            record.stopped_for_need = false;
         }
         // The flag is cleared, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);

@@ -96,6 +96,8 @@ pub(super) enum Purpose {
     Wait,
     /// The end of its longest run, while it runs.
     Run,
+    /// The end of the grace of a need that does not hold, while it has an attempt that is not stopping.
+    Need,
 }
 
 /// What is to become of a child. The intent decides what follows when the attempt is stopped.
@@ -206,6 +208,8 @@ pub(super) struct BackoffSteps {
     pub(super) failures: u32,
     /// Restarts after an end that was not a failure, since the last stable run.
     pub(super) ends: u32,
+    /// Restarts after a stop for a need, since the last stable run.
+    pub(super) stops: u32,
 }
 
 /// The part of a child's state that only a child with a history needs. A child that was only started has no record.
@@ -248,6 +252,14 @@ pub(super) struct ChildRecord {
     pub(super) run_deadline: Option<Time>,
     /// This deadline was prolonged once, because it was seen late.
     pub(super) run_prolonged: bool,
+    /// Since when each need of the live attempt does not hold. Empty while all of them hold.
+    pub(super) lost_needs: Vec<Option<Time>>,
+    /// When the first grace of these needs is over.
+    pub(super) need_deadline: Option<Time>,
+    /// This deadline was prolonged once, because it was seen late.
+    pub(super) need_prolonged: bool,
+    /// The last attempt was stopped because a need did not hold.
+    pub(super) stopped_for_need: bool,
     pub(super) heartbeat_check: Option<Time>,
     pub(super) last_beat: Time,
     /// No heartbeat counts as missed before this moment, because a check came late.
@@ -481,6 +493,7 @@ impl Child {
             last_exit: record.last_exit.clone(),
             health: record.health,
             wait_deadline: record.wait_deadline,
+            stopped_for_need: record.stopped_for_need,
             ..ChildRecord::default()
         };
         Self {
@@ -500,6 +513,11 @@ impl Child {
     /// Returns `true` if an ordered start continues with the children after this child.
     pub(super) const fn lets_later_start(&self) -> bool {
         matches!(self.readiness, Readiness::Reached) || self.is_skipped()
+    }
+
+    /// Returns `true` if its last attempt was stopped because a need did not hold.
+    pub(super) fn is_stopped_for_need(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.stopped_for_need)
     }
 
     /// Returns `true` if the child can have no more attempts.

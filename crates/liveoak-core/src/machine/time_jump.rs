@@ -59,7 +59,7 @@ impl Machine {
                 {
                     self.prolong_plan(child, at, length);
                 }
-                Purpose::Phase | Purpose::Wait | Purpose::Run => {
+                Purpose::Phase | Purpose::Wait | Purpose::Run | Purpose::Need => {
                     let until = now.after(length).min(self.end_of_stage_above(child));
                     self.set_timer(child, purpose, until);
                 }
@@ -69,6 +69,7 @@ impl Machine {
             match purpose {
                 Purpose::Wait => record.wait_prolonged = true,
                 Purpose::Run => record.run_prolonged = true,
+                Purpose::Need => record.need_prolonged = true,
                 Purpose::Phase | Purpose::Heartbeat | Purpose::Answer => record.phase_prolonged = true,
             }
         }
@@ -82,6 +83,7 @@ impl Machine {
             Purpose::Phase => state.phase.is_live() && record.is_none_or(|record| !record.phase_prolonged),
             Purpose::Wait => record.is_none_or(|record| !record.wait_prolonged),
             Purpose::Run => record.is_none_or(|record| !record.run_prolonged),
+            Purpose::Need => record.is_none_or(|record| !record.need_prolonged),
             // A late answer to a command does not harm the child.
             Purpose::Heartbeat | Purpose::Answer => false,
         }

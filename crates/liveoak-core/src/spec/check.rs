@@ -36,6 +36,12 @@ impl ChildDeclaration {
         check.check_not_a_leaf(&path, spec);
         let reason = "the root of a tree has no siblings to come after";
         check.refuse_if(!spec.after.is_empty(), &path, "after", reason);
+        check.refuse_if(
+            !spec.needs.is_empty(),
+            &path,
+            "needs",
+            "the root of a tree has no siblings that it could need",
+        );
         let reason = "the root of a tree has no supervisor above it that could restart it; put it below another supervisor";
         check.refuse_if(spec.replica_of.is_some(), &path, "replica_of", "the root of a tree is no replica");
         let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
@@ -58,7 +64,7 @@ pub(crate) fn added_child<'a>(
     let reason = "a replica set is declared with its supervisor; a child that is added later cannot be part of a replica set";
     check.refuse_if(declared.spec.replica_of.is_some(), &path, "replica_of", reason);
     check.check_form(&path, &declared.form, rules.1 + 1);
-    if !declared.spec.after.is_empty() {
+    if !(declared.spec.after.is_empty() && declared.spec.needs.is_empty()) {
         let known: HashMap<&str, Restart> = siblings.collect();
         check.check_edges(&path, &declared.spec, |name| known.get(name).copied());
     }
@@ -146,6 +152,8 @@ impl Check {
             let reason = "all replicas of a set have the same `after`";
             let differs = children[first.start].spec.after != child.spec.after;
             self.refuse_if(differs, &path, "replica_of", reason);
+            let differs = children[first.start].spec.needs != child.spec.needs;
+            self.refuse_if(differs, &path, "replica_of", "all replicas of a set have the same `needs`");
         }
         let set_of: HashMap<&Name, &str> = children
             .iter()
@@ -170,6 +178,8 @@ impl Check {
         self.check_child(path, &group.template, AutoShutdown::Never);
         let reason = "members of a dynamic group have no order, so none can come after another";
         self.refuse_if(!group.template.after.is_empty(), path, "after", reason);
+        let reason = "members of a dynamic group have no siblings that they could need";
+        self.refuse_if(!group.template.needs.is_empty(), path, "needs", reason);
         let reason = "members of a dynamic group have no order, so none is a replica";
         self.refuse_if(group.template.replica_of.is_some(), path, "replica_of", reason);
         let reason = "0 members would make the group useless; expected at least 1";
@@ -178,6 +188,9 @@ impl Check {
 
     fn check_declared(&mut self, path: &Path, declared: &ChildDeclaration, auto_shutdown: AutoShutdown) {
         self.check_child(path, &declared.spec, auto_shutdown);
+        let is_group = matches!(declared.form, ChildForm::Group(_));
+        let reason = "a dynamic group that is stopped loses its members, so it cannot come back as it was; use `after`";
+        self.refuse_if(is_group && !declared.spec.needs.is_empty(), path, "needs", reason);
         if declared.form != ChildForm::Leaf {
             self.check_not_a_leaf(path, &declared.spec);
         }
@@ -200,6 +213,9 @@ impl Check {
     fn check_child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
         let reason = "a body that can be made only once cannot be restarted; expected temporary";
         self.refuse_if(spec.once && spec.restart != Restart::Temporary, path, "restart", reason);
+        let temporary = spec.once || spec.restart == Restart::Temporary;
+        let reason = "a temporary child does not start again after it was stopped for a need; expected permanent or transient";
+        self.refuse_if(temporary && !spec.needs.is_empty(), path, "needs", reason);
         self.check_limit(path, "limit", spec.limit);
         if let Some(Backoff { from, to, .. }) = spec.backoff {
             let reason = "it is zero; expected more, or no backoff at all";
@@ -241,6 +257,7 @@ impl Check {
     }
 
     fn check_edges(&mut self, path: &Path, spec: &ChildSpec, restart_of: impl Fn(&str) -> Option<Restart>) {
+        self.check_needs(path, spec);
         for Edge { child: sibling, condition } in &spec.after {
             let problem = match (restart_of(sibling.as_str()), condition) {
                 _ if sibling.as_str() == path.name() => Problem::AfterItself,
@@ -249,6 +266,21 @@ impl Check {
                 (Some(_), _) => continue,
             };
             self.push_error(path, "after", problem);
+        }
+    }
+
+    /// Refuses needs without an `after` edge, and doubled ones. Edges to unknown siblings are errors of `after`.
+    fn check_needs(&mut self, path: &Path, spec: &ChildSpec) {
+        for (at, need) in spec.needs.iter().enumerate() {
+            let name = &need.child;
+            let is_edge = |edge: &Edge| edge.child == *name && edge.condition == Condition::Ready;
+            if !spec.after.iter().any(is_edge) {
+                let reason = format!("it needs {name}, but `after` does not wait until {name} is ready");
+                self.refuse(path, "needs", reason);
+            }
+            if spec.needs[..at].iter().any(|other| other.child == *name) {
+                self.refuse(path, "needs", format!("it names {name} twice; expected each sibling once"));
+            }
         }
     }
 

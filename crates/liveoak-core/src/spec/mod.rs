@@ -97,6 +97,26 @@ pub struct Edge {
     pub condition: Condition,
 }
 
+/// A dependency on a sibling that must also hold while the child runs. Each need has an [`Edge`] with
+/// [`Condition::Ready`] in `after` too, so that the child starts only when the sibling is ready.
+///
+/// A need holds while the sibling is ready, has finished with success, or is not needed here. For a replica set, one of its
+/// replicas must be ready. For a supervisor, each of its direct children that is to run must be ready or finished. When a
+/// need has not held for longer than `grace`, the child is stopped. This stop is no failure: it counts against no limit.
+/// The child starts again after its own backoff, when the need holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The sibling's name.
+    pub child: Name,
+    /// How long the child may run without the sibling. With zero it is stopped at once.
+    pub grace: Duration,
+}
+
+impl Need {
+    /// The default of `grace`: 5 s.
+    pub const GRACE: Duration = Duration::from_secs(5);
+}
+
 /// What is declared of any child, whatever it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildSpec {
@@ -132,6 +152,9 @@ pub struct ChildSpec {
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
     pub after: Vec<Edge>,
+    /// The dependencies that must also hold while the child runs. Refused on temporary children, on groups and their
+    /// members, and on the root, because a child that is stopped for a need must be able to come back as it was.
+    pub needs: Vec<Need>,
     /// The replica set to which the child belongs. Siblings of one set are one place in the order of their supervisor: they
     /// start side by side, stop side by side, and none of them takes another down under rest-for-one. The replicas of a
     /// set are declared in succession and have the same `after`, and each `after` of a sibling names all of them or none.
@@ -165,6 +188,7 @@ impl Default for ChildSpec {
             stop_within: Duration::from_secs(5),
             significant: false,
             after: Vec::new(),
+            needs: Vec::new(),
             replica_of: None,
             once: false,
             keep_error: false,

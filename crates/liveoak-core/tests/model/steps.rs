@@ -367,6 +367,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         stop_within,
         significant,
         after,
+        needs: _,
         replica_of,
         run_within,
         restart_codes: _,

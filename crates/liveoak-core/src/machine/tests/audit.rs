@@ -34,8 +34,14 @@ impl Machine {
         assert!(settled, "not settled");
         let mut timers = BTreeSet::new();
         for child in self.arena.all() {
-            for purpose in [Purpose::Phase, Purpose::Heartbeat, Purpose::Answer, Purpose::Wait, Purpose::Run]
-            {
+            for purpose in [
+                Purpose::Phase,
+                Purpose::Heartbeat,
+                Purpose::Answer,
+                Purpose::Wait,
+                Purpose::Run,
+                Purpose::Need,
+            ] {
                 let at = self.deadline_of(child, purpose);
                 if at != Time::NEVER {
                     timers.insert((at, child, purpose));

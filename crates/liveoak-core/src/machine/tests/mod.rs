@@ -17,6 +17,7 @@ mod enough;
 mod first_start;
 mod kept;
 mod matrix;
+mod needs;
 mod observing;
 mod property;
 mod regressions;
