@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
-use liveoak::{CheckSpec, ChildSpec, Limit, Name, SpecWarning};
+use liveoak::{CheckSpec, ChildSpec, Limit, Name, Need, SpecWarning};
 use liveoak_config::{
     ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load_and_tell,
     one_line,
@@ -256,6 +256,8 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
     let spec = &child.spec;
     let after =
         spec.after.iter().map(|edge| (edge.child.as_str().to_owned(), json!(edge.condition.as_str())));
+    let grace = |need: &Need| (need.child.as_str().to_owned(), json!(need.grace.as_secs_f64()));
+    let needs = spec.needs.iter().map(grace);
     let backoff = spec.backoff.as_ref().map(|backoff| {
         json!({
             "from": backoff.from.as_secs_f64(),
@@ -271,7 +273,9 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
         "backoff": backoff,
         "limit": spec.limit.as_ref().map(limit_json),
         "after": Value::Object(after.collect()),
+        "needs": Value::Object(needs.collect()),
         "significant": spec.significant,
+        "run_within": spec.run_within.map(|within| within.as_secs_f64()),
     });
     match &child.form {
         Form::Program(program) => document["process"] = program_json(program, spec),
@@ -306,6 +310,7 @@ fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
         "stop_within": unless_endless(spec.stop_within),
         "kill_wait": spec.kill_wait.as_secs_f64(),
         "success": command.success,
+        "restart_codes": spec.restart_codes.as_ref().map(|codes| &codes.codes),
     })
 }
 

@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::kinds::Kind;
 use crate::source::shown_name;
 use liveoak_core::{
-    ChildDeclaration, ChildForm, ChildSpec, DeclaredAt, Edge, Name, Path, SpecWarning, SupervisorSpec,
+    ChildDeclaration, ChildForm, ChildSpec, DeclaredAt, Edge, Name, Need, Path, SpecWarning, SupervisorSpec,
 };
 use liveoak_process::{CommandLine, Probe};
 use std::collections::HashMap;
@@ -237,8 +237,13 @@ fn expanded(supervisor: &SupervisorConfig) -> SupervisorConfig {
             let names = instances.get(edge.child.as_str()).into_iter().flatten();
             names.map(|name| Edge { child: name.clone(), condition: edge.condition })
         });
+        let needs = child.spec.needs.iter().flat_map(|need| {
+            let names = instances.get(need.child.as_str()).into_iter().flatten();
+            names.map(|name| Need { child: name.clone(), grace: need.grace })
+        });
         let replica_of = (child.replicas() > 1).then(|| child.name.clone());
-        let spec = ChildSpec { after: edges.collect(), replica_of, ..child.spec.clone() };
+        let spec =
+            ChildSpec { after: edges.collect(), needs: needs.collect(), replica_of, ..child.spec.clone() };
         for (number, name) in (1..).zip(&instances[child.name.as_str()]) {
             let form = match &child.form {
                 Form::Supervisor(supervisor) => Form::Supervisor(expanded(supervisor)),

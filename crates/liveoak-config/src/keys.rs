@@ -13,7 +13,7 @@ use crate::other_words::{
 };
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{
-    AutoShutdown, Backoff, CheckSpec, ChildSpec, FirstStart, GiveUp, Jitter, KILL_WAIT, Order, Restart,
+    AutoShutdown, Backoff, CheckSpec, ChildSpec, FirstStart, GiveUp, Jitter, KILL_WAIT, Need, Order, Restart,
     Strategy,
 };
 use liveoak_process::{Ask, Probe, Signal, Stdin};
@@ -142,6 +142,9 @@ keys! {
         liveness: || types::checks_schema(&LIVENESS);
         /// The exit codes that are not failures.
         success: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 }) => [0];
+        /// The exit codes with which the program asks for its restart. This is not a failure, and counts against no limit. Not
+        /// for temporary children.
+        restart_codes: || json!({ "type": "array", "items": types::integer_schema(0, 255), "minItems": 1 });
         /// How the output of the program is read.
         output: || types::table_schema(&OUTPUT) => json!({ "merge": false });
     }
@@ -175,10 +178,20 @@ keys! {
         backoff: || json!({ "anyOf": [types::table_schema(&BACKOFF), { "const": false, "description": "None." }] });
         /// How many restarts of this child alone are allowed.
         limit: || types::table_schema(&LIMIT);
+        /// How long one run may last, counted from readiness. Then the child is stopped, and has failed. Default: without limit.
+        run_within: types::duration_schema;
         /// The siblings that must be started, ready, healthy or completed before the child starts.
         after: types::after_schema;
+        /// The siblings that must be ready before the child starts, and while it runs. Without one of them for longer than its
+        /// grace, the child is stopped, and starts again when the sibling is back. Not for temporary children.
+        needs: || types::needs_schema(&NEED);
         /// Whether the end of the child counts for the `auto_shutdown` of its supervisor. Not for permanent children.
         significant: || json!({ "type": "boolean" }) => ChildSpec::default().significant;
+    }
+
+    const OF_NEED {
+        /// How long the child may run without the sibling. "0s" stops it at once.
+        grace: types::duration_schema => format_duration(Need::GRACE);
     }
 
     const OF_LIMIT {
@@ -347,6 +360,8 @@ pub(crate) static LIMIT: Keys = Keys {
     others: &[FOR_LIMIT],
     ..keys("A number of restarts in a period.", &[OF_LIMIT])
 };
+/// One of the `needs`.
+pub(crate) static NEED: Keys = keys("A sibling that the child needs while it runs.", &[OF_NEED]);
 /// `backoff`.
 pub(crate) static BACKOFF: Keys = Keys {
     others: &[FOR_BACKOFF],

@@ -83,6 +83,10 @@ other_words! {
             => "the key is `output`, as in: output = { merge = true }";
         ["exitcodes" "exitcode" "successexitstatus" "successcodes" "okexitcodes" "stopexitcodes"]
             => "the key is `success`, as in: success = [0, 3]";
+        ["restartforceexitstatus" "restartexitcodes" "restartexitcode" "restartcode" "restartstatus"]
+            => "the key is `restart_codes`, as in: restart_codes = [75]";
+        ["runtimemaxsec" "runtimemax" "maxruntime" "maxruntimesec" "activedeadlineseconds" "runtimelimit"]
+            => "the key is `run_within`, as in: run_within = \"12h\"";
         ["priority" "order"]
             => "children start in the order of the file; move it, or write `after`";
         ["autostart" "enabled" "enable" "disabled" "disable" "optional"]

@@ -13,7 +13,7 @@ use crate::shell_syntax::{self, Kind};
 use crate::source::{NotUtf8, Unreadable};
 use crate::table::{Node, Table};
 use crate::text::escaped;
-use liveoak_core::ChildSpec;
+use liveoak_core::{ChildSpec, RestartCodes};
 use liveoak_process::{CommandLine, IDENTITY_VARIABLES, Probe, ProbeKind, Stdin};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +31,7 @@ impl Reader<'_> {
         let stdin = table.get("stdin").and_then(|node| self.stdin(node, replicas));
         let filled = Filled::new(table, 1, replicas);
         let ReplicaConfig { command, ready, checks } = self.replica(&filled.table(table), spec, stdin);
+        spec.restart_codes = table.get("restart_codes").and_then(|node| self.restart_codes(node, &command));
         let mut others = Vec::new();
         for number in 2..=replicas {
             // If the text is the same for all replicas, they share it. If it has an error, reading it again would only repeat the error.
@@ -54,7 +55,9 @@ impl Reader<'_> {
         command = self.defaults.apply_to_command(command);
         command = self.program_stop(table, command, spec);
         command = self.output(table, command);
-        if let Some(codes) = table.get("success").and_then(|node| self.success(node)) {
+        if let Some(codes) =
+            table.get("success").and_then(|node| self.exit_codes(node, "every exit would be a failure"))
+        {
             command = command.success(codes);
         }
         self.start_within(table, spec);
@@ -201,15 +204,23 @@ impl Reader<'_> {
         command
     }
 
-    fn success(&mut self, node: &Node<'_>) -> Option<Vec<i32>> {
+    /// Reads `restart_codes`. The core compares the codes with those of `success`.
+    fn restart_codes(&mut self, node: &Node<'_>, command: &CommandLine) -> Option<Box<RestartCodes>> {
+        let codes = self.exit_codes(node, "no exit would ask for a restart")?;
+        // An empty list has an error already.
+        (!codes.is_empty()).then(|| Box::new(RestartCodes { codes, success: command.success.clone() }))
+    }
+
+    /// Reads `success` or `restart_codes`. An empty list is an error; `why_not` says what it would mean.
+    fn exit_codes(&mut self, node: &Node<'_>, why_not: &str) -> Option<Vec<i32>> {
+        let example = if node.key == "success" { "success = [0, 3]" } else { "restart_codes = [75]" };
         let Some(elements) = node.elements() else {
-            self.problems.push(node.wrong_type("an array of exit codes", "success = [0, 3]"));
+            self.problems.push(node.wrong_type("an array of exit codes", example));
             return None;
         };
         if elements.is_empty() {
-            let error =
-                node.error(format!("`{}` is empty", node.path)).label("every exit would be a failure");
-            self.problems.push(error.expected("at least one exit code, as in: success = [0, 3]"));
+            let error = node.error(format!("`{}` is empty", node.path)).label(why_not);
+            self.problems.push(error.expected(format!("at least one exit code, as in: {example}")));
         }
         let mut codes = Vec::new();
         for element in &elements {

@@ -1,11 +1,12 @@
 //! The supervision keys of a child, which programs and supervisors share.
 
-use crate::keys::{BACKOFF, GIVE_UP, LIMIT};
+use crate::keys::{BACKOFF, GIVE_UP, LIMIT, NEED};
 use crate::reader::{EdgePlace, Reader};
 use crate::table::{Node, Table};
 use crate::text::escaped;
 use crate::types::MAX_RESTARTS;
-use liveoak_core::{Backoff, ChildSpec, Condition, Edge, GiveUp, Limit, Name, Restart};
+use liveoak_core::{Backoff, ChildSpec, Condition, Edge, GiveUp, Limit, Name, Need, Restart};
+use std::time::Duration;
 use toml::de::DeValue;
 
 impl Reader<'_> {
@@ -16,6 +17,7 @@ impl Reader<'_> {
         let significant = self.value(table, "significant", |node| node.boolean("significant = true"));
         spec.significant = significant.unwrap_or_default();
         spec.limit = table.get("limit").and_then(|node| self.limit(node)).or(spec.limit);
+        spec.run_within = self.value(table, "run_within", |node| node.positive("every run takes some time"));
         if let Some(node) = table.get("backoff") {
             spec.backoff = self.backoff(node);
         }
@@ -23,7 +25,60 @@ impl Reader<'_> {
             self.refuse_on_temporary(table);
         }
         let places = table.get("after").map(|node| self.after(node, &mut spec.after));
-        places.unwrap_or_default()
+        let mut places = places.unwrap_or_default();
+        if let Some(node) = table.get("needs") {
+            self.needs(node, spec, &mut places);
+        }
+        places
+    }
+
+    /// Reads `needs`: an array of names, or a table of names, each with a table that may have a `grace`. Each need is also
+    /// an `after` edge with the condition `ready`.
+    fn needs(&mut self, node: &Node<'_>, spec: &mut ChildSpec, places: &mut Vec<EdgePlace>) {
+        let example = "needs = { db = { grace = \"5s\" } }";
+        match node.value {
+            DeValue::Array(_) => {
+                for node in node.elements().iter().flatten() {
+                    if let Some(name) = self.record(node.string("needs = [\"db\"]")) {
+                        self.need(node, name, Need::GRACE, (spec, places));
+                    }
+                }
+            }
+            DeValue::Table(_) => {
+                let table = self.record(node.table("`needs`", example));
+                for node in table.iter().flat_map(|table| &table.nodes) {
+                    let rules = self.table_of(node, "a need", &NEED, example);
+                    let grace = rules.and_then(|rules| self.value(&rules, "grace", Node::finite));
+                    let name = Node { span: node.key_span.clone(), ..node.clone() };
+                    self.need(&name, node.key, grace.unwrap_or(Need::GRACE), (spec, places));
+                }
+            }
+            _ => self.problems.push(node.wrong_type("a table or an array", example)),
+        }
+    }
+
+    /// Adds a need of the sibling `name`, which stands at `node`, and its edge, unless `after` has that edge already.
+    fn need(
+        &mut self,
+        node: &Node<'_>,
+        name: &str,
+        grace: Duration,
+        (spec, places): (&mut ChildSpec, &mut Vec<EdgePlace>),
+    ) {
+        let Ok(sibling) = Name::new(name) else {
+            self.check_name(name, "this name", node.error("this cannot be a child's name"));
+            return;
+        };
+        let edge = Edge { child: sibling.clone(), condition: Condition::Ready };
+        if !spec.after.contains(&edge) {
+            spec.after.push(edge);
+            places.push(EdgePlace {
+                sibling: sibling.clone(),
+                span: node.span.clone(),
+                path: node.path.clone(),
+            });
+        }
+        spec.needs.push(Need { child: sibling, grace });
     }
 
     /// Records an error for each key of a temporary child that only a restart would use.

@@ -187,6 +187,15 @@ pub(crate) fn restarts_schema() -> Value {
     json!({ "anyOf": [integer_schema(0, MAX_RESTARTS), { "const": "unlimited", "description": "No limit." }] })
 }
 
+/// Returns the schema of `needs`: names, or names with a grace.
+pub(crate) fn needs_schema(need: &Keys) -> Value {
+    let of_need = table_schema(need);
+    json!({ "anyOf": [
+        { "type": "object", "additionalProperties": of_need, "description": "The siblings, each with its grace." },
+        { "type": "array", "items": { "type": "string" }, "description": "Siblings with the default grace." },
+    ]})
+}
+
 pub(crate) fn after_schema() -> Value {
     let conditions = "The siblings, each with the condition that it must meet.";
     let ready = "Siblings that must be ready.";

@@ -1,10 +1,10 @@
 //! The decision about an attempt that ended by itself: the table restart × exit.
 //!
-//! | | not a failure (`Completed`, `Stopped`, `AutoShutdown`) | `Ignored` | `AutoShutdownFailed` | every other failure |
-//! |---|---|---|---|---|
-//! | permanent | restart | ignored | restart | restart |
-//! | transient | finish | ignored | finish | restart |
-//! | temporary | finish | ignored | finish | finish |
+//! | | not a failure (`Completed`, `Stopped`, `AutoShutdown`) | `Ignored` | `AutoShutdownFailed` | `RestartRequested` | every other failure |
+//! |---|---|---|---|---|---|
+//! | permanent | restart | ignored | restart | restart | restart |
+//! | transient | finish | ignored | finish | restart | restart |
+//! | temporary | finish | ignored | finish | finish | finish |
 //!
 //! Source: the OTP rows C19–C21 and C36 of docs/conformance.md. Two deviations are deliberate. A supervisor that gave
 //! up has failed (C27). An auto-shutdown is a failure exactly if a significant child had failed (C47). A transient
@@ -30,9 +30,12 @@ pub const fn decide(restart: Restart, exit: &Exit) -> Verdict {
     use {ExitClass as Class, Restart as R};
     match (restart, exit.class()) {
         (R::Permanent | R::Transient | R::Temporary, Class::Ignored) => Verdict::Ignored,
+        (R::Permanent | R::Transient, Class::RestartRequest) => Verdict::Restart,
         (R::Permanent, Class::Ended | Class::Failure | Class::FailedEnd) => Verdict::Restart,
         (R::Transient, Class::Failure) => Verdict::Restart,
         (R::Transient, Class::Ended | Class::FailedEnd) => Verdict::Finish,
-        (R::Temporary, Class::Ended | Class::Failure | Class::FailedEnd) => Verdict::Finish,
+        (R::Temporary, Class::Ended | Class::Failure | Class::FailedEnd | Class::RestartRequest) => {
+            Verdict::Finish
+        }
     }
 }

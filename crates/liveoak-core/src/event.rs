@@ -115,6 +115,19 @@ pub enum EventKind {
     },
     /// The child has ended, and its restart rule does not start it again.
     Finished,
+    /// A sibling that the child needs is no longer ready. If that does not change within the grace, the child is stopped.
+    NeedLost {
+        /// The sibling.
+        need: Name,
+        /// The grace.
+        grace: Duration,
+    },
+    /// The child is stopped because it ran without a sibling that it needs for longer than the grace. This is no failure: the
+    /// child starts again when the sibling is back.
+    StoppedForNeed {
+        /// The sibling.
+        need: Name,
+    },
     /// The child reported that it is not needed here.
     Ignored,
     /// The child was given up on, or a trial attempt has failed; its siblings are not affected. If the value has a
@@ -185,7 +198,7 @@ impl EventKind {
             Self::Health { health: Health::Unknown | Health::Healthy, .. } => Severity::Info,
             Self::ReadyAgain => Severity::Info,
             Self::Unready { .. } => Severity::Warn,
-            Self::TimeJump { .. } => Severity::Warn,
+            Self::TimeJump { .. } | Self::NeedLost { .. } | Self::StoppedForNeed { .. } => Severity::Warn,
             Self::Killed { .. } | Self::Health { health: Health::Degraded | Health::Unhealthy, .. } => {
                 Severity::Warn
             }
@@ -211,6 +224,8 @@ impl EventKind {
             Self::Stopped { .. } => "stopped",
             Self::Finished => "finished",
             Self::Ignored => "ignored",
+            Self::NeedLost { .. } => "need-lost",
+            Self::StoppedForNeed { .. } => "stopped-for-need",
             Self::Quarantined(_) => "quarantined",
             Self::Released => "released",
             Self::StillRuns(_) => "still-runs",

@@ -3,6 +3,7 @@
 //! `Exit` has more variants than a `Result`, because each needs a different reaction.
 
 use crate::failure::Failure;
+use crate::text::bounded_text;
 use crate::{Name, Path, Survivors};
 use std::error::Error;
 use std::fmt;
@@ -36,6 +37,9 @@ pub enum Exit {
     },
     /// The child was not ready before its start deadline.
     StartTimeout(Duration),
+    /// The attempt was ready for longer than it may run ([`ChildSpec::run_within`](crate::ChildSpec::run_within)), so it
+    /// was stopped.
+    RunTimeout(Duration),
     /// The child gave no heartbeat for longer than it promised. It is stuck: find out what it was doing.
     HeartbeatTimeout(Duration),
     /// A check of the child failed as often in a row as it may. The child was stopped because of it.
@@ -55,6 +59,10 @@ pub enum Exit {
     /// A supervisor ended as declared because its significant children had ended, and one of them had failed. This is
     /// a failure. Because it is also the declared end, only a permanent supervisor is restarted after it.
     AutoShutdownFailed(Arc<AutoShutdownFailure>),
+    /// The child asked for its own restart. This is not a failure: the child starts again without a delay, and the
+    /// restart counts against no limit, up to ten such restarts within a minute
+    /// ([`Limit::OF_RESTART_REQUESTS`](crate::Limit::OF_RESTART_REQUESTS)).
+    RestartRequested(Arc<RestartRequest>),
 }
 
 /// The classes of exits that the table restart × exit tells apart.
@@ -65,6 +73,8 @@ pub(crate) enum ExitClass {
     Ignored,
     /// A failure after which a transient child is restarted.
     Failure,
+    /// The child asked for its own restart.
+    RestartRequest,
     /// An auto shutdown that was a failure. After it, only a permanent supervisor is restarted.
     FailedEnd,
 }
@@ -83,6 +93,17 @@ impl Exit {
     /// [retries](crate::FirstStart::Retry). Later, it is an ordinary failure.
     pub fn failed_not_retryable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed(Arc::new(Failure::new(error, false)))
+    }
+
+    /// Returns the exit of a child that asks for its own restart. At most [`MAX_REASON_BYTES`] bytes of `reason` are kept.
+    pub fn restart_requested(reason: impl Into<String>) -> Self {
+        let reason = bounded_text(&reason.into(), MAX_REASON_BYTES);
+        Self::RestartRequested(Arc::new(RestartRequest { reason }))
+    }
+
+    /// Returns `true` if the child asked for its own restart.
+    pub(crate) const fn is_restart_request(&self) -> bool {
+        matches!(self, Self::RestartRequested(_))
     }
 
     /// Returns `false` for a failure that every later attempt will meet again, and for a supervisor that did not start
@@ -115,10 +136,13 @@ impl Exit {
             Self::Completed | Self::Stopped | Self::AutoShutdown => ExitClass::Ended,
             Self::Ignored => ExitClass::Ignored,
             Self::Failed(_) | Self::Panicked(_) | Self::Code(_) | Self::Signal { .. } => ExitClass::Failure,
-            Self::StartTimeout(_) | Self::HeartbeatTimeout(_) | Self::Unhealthy(_) => ExitClass::Failure,
+            Self::StartTimeout(_) | Self::RunTimeout(_) | Self::HeartbeatTimeout(_) | Self::Unhealthy(_) => {
+                ExitClass::Failure
+            }
             Self::Killed | Self::Abandoned | Self::StillRuns(_) => ExitClass::Failure,
             Self::StartFailed(_) | Self::GaveUp(_) => ExitClass::Failure,
             Self::AutoShutdownFailed(_) => ExitClass::FailedEnd,
+            Self::RestartRequested(_) => ExitClass::RestartRequest,
         }
     }
 
@@ -135,6 +159,7 @@ impl Exit {
             Self::Code(_) => "code",
             Self::Signal { .. } => "signal",
             Self::StartTimeout(_) => "start-timeout",
+            Self::RunTimeout(_) => "run-timeout",
             Self::HeartbeatTimeout(_) => "heartbeat-timeout",
             Self::Unhealthy(_) => "unhealthy",
             Self::Killed => "killed",
@@ -142,6 +167,7 @@ impl Exit {
             Self::StartFailed(_) => "start-failed",
             Self::GaveUp(_) => "gave-up",
             Self::AutoShutdownFailed(_) => "auto-shutdown-failed",
+            Self::RestartRequested(_) => "restart-requested",
         }
     }
 }
@@ -164,6 +190,7 @@ impl fmt::Display for Exit {
                 if *core_dumped { f.write_str(", core dumped") } else { Ok(()) }
             }
             Self::StartTimeout(within) => write!(f, "not ready within {within:?}"),
+            Self::RunTimeout(within) => write!(f, "ran longer than {within:?}"),
             Self::HeartbeatTimeout(within) => write!(f, "no heartbeat for {within:?}"),
             Self::Unhealthy(unhealthy) => unhealthy.fmt(f),
             Self::Killed => f.write_str("killed"),
@@ -172,6 +199,7 @@ impl fmt::Display for Exit {
             Self::StartFailed(failure) => failure.fmt(f),
             Self::GaveUp(gave_up) => gave_up.fmt(f),
             Self::AutoShutdownFailed(failure) => failure.fmt(f),
+            Self::RestartRequested(request) => request.fmt(f),
         }
     }
 }
@@ -193,6 +221,23 @@ const fn signal_name(signal: i32) -> Option<&'static str> {
         15 => "SIGTERM",
         _ => return None,
     })
+}
+
+/// The most bytes that are kept of a reason: of a [`RestartRequest`], of a health, or of the answer of a check. A longer
+/// reason is cut, and ends with `…`.
+pub const MAX_REASON_BYTES: usize = 1024;
+
+/// A child's request for its own restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestartRequest {
+    /// The reason that the child gave.
+    pub reason: String,
+}
+
+impl fmt::Display for RestartRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "asked for its restart: {}", self.reason)
+    }
 }
 
 /// The most bytes of a panic's message that are kept. A longer one is cut, and ends with `…`.

@@ -35,8 +35,8 @@ pub use backoff::{Backoff, jitter};
 pub use decide::{Verdict, decide};
 pub use event::{Event, EventKind, Severity};
 pub use exit::{
-    AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, Panic, StartFailure,
-    Unhealthy,
+    AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, MAX_REASON_BYTES, Panic,
+    RestartRequest, StartFailure, Unhealthy,
 };
 pub use explanation::{BackoffUse, Explanation, MAX_WAITS, Wait};
 pub use failure::{Failure, FailureError, MAX_FAILURE_BYTES};
@@ -55,9 +55,9 @@ pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, Sto
 pub use snapshot::{CheckView, ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
     AutoShutdown, BodyDifference, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition,
-    Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH,
-    Order, PlanAction, PlanStep, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy,
-    SupervisorSpec, plan, start_order,
+    Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, Need,
+    Order, PlanAction, PlanStep, Ready, Restart, RestartCodes, SpecError, SpecErrors, SpecProblem,
+    SpecWarning, Strategy, SupervisorSpec, plan, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

@@ -20,7 +20,7 @@ use crate::spawn_error::SpawnError;
 use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
 use liveoak_runtime::{
-    Child, ChildSpec, Ctx, DeclaredAt, Exit, Health, Path, Restart, Survivors, common_settings,
+    Child, ChildSpec, Ctx, DeclaredAt, Exit, Health, Path, Restart, RestartCodes, Survivors, common_settings,
 };
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -163,6 +163,15 @@ impl Program {
         self
     }
 
+    /// Sets the exit codes with which the program asks for its restart ([`Exit::RestartRequested`]). A code that is also a
+    /// success is an error when the tree starts, and so are codes of a temporary child. Default: none.
+    #[must_use]
+    pub fn restart_codes(mut self, codes: impl IntoIterator<Item = i32>) -> Self {
+        let codes = codes.into_iter().collect();
+        self.spec.restart_codes = Some(Box::new(RestartCodes { codes, success: Vec::new() }));
+        self
+    }
+
     /// Sets which processes get the stop signal first. Default: [`Ask::Group`].
     #[must_use]
     pub fn ask(self, whom: Ask) -> Self {
@@ -212,6 +221,11 @@ impl From<Program> for Child {
         spec.keep_error = true;
         // A command line holds no values that must be dropped early, so a program can always be started again.
         spec.keep = true;
+        let mut restart_codes = Vec::new();
+        if let Some(asks) = &mut spec.restart_codes {
+            asks.success.clone_from(&program.command.success);
+            restart_codes.clone_from(&asks.codes);
+        }
         let folder = program.command.cwd.clone();
         let relative = |probe: Probe| match &folder {
             Some(folder) => probe.relative_to(folder),
@@ -227,6 +241,7 @@ impl From<Program> for Child {
             quick_ends: (spec.restart == Restart::Permanent).then(QuickEnds::default),
             backpressure: program.backpressure,
             said_early: AtomicBool::new(false),
+            restart_codes,
         });
         let probes = program.checks.into_iter().map(relative);
         let attempts = Arc::clone(&runner);
@@ -283,6 +298,8 @@ struct ProgramRunner {
     backpressure: Option<Backpressure>,
     /// `true` once the log has said that the probe succeeded before the program was started.
     said_early: AtomicBool,
+    /// The exit codes with which the program asks for its restart.
+    restart_codes: Vec<i32>,
 }
 
 /// The reason why the wait for a running program ended.
@@ -481,6 +498,9 @@ impl ProgramRunner {
     fn exit(&self, status: Status) -> Exit {
         match status {
             status if self.command.succeeded(status) => Exit::Completed,
+            Status::Code(code) if self.restart_codes.contains(&code) => {
+                Exit::restart_requested(format!("exit code {code}"))
+            }
             Status::Code(code) => Exit::Code(code),
             Status::Signal { signal, core_dumped } => Exit::Signal { signal: signal.number(), core_dumped },
             Status::Lost => Exit::failed(status.to_string()),

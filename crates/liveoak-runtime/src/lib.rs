@@ -21,7 +21,7 @@ mod engine;
 pub mod testing;
 mod util;
 
-pub use api::check::{Check, MAX_REASON_BYTES};
+pub use api::check::Check;
 pub use api::check_now::CheckAnswer;
 pub use api::child::Child;
 pub use api::child_handle::{Added, ChildHandle, Exited};
@@ -48,16 +48,16 @@ pub use liveoak_core::{
     ChildHistory, ChildId, ChildSpec, ChildState, ChildView, Command, CommandRecord, Condition, DeclaredAt,
     Edge, Event, EventKind, Exit, ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob,
     GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHECKS,
-    MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, NameError, Order, Origin, Outcome, Panic, Path,
-    Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning,
-    StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Text, Time, Unhealthy, Wait,
-    WaitingFor,
+    MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES, Name, NameError, Need, Order, Origin,
+    Outcome, Panic, Path, Ready, Refusal, Restart, RestartCodes, RestartRequest, Severity, Snapshot,
+    SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport, StopStage,
+    Strategy, Survivors, Text, Time, Unhealthy, Wait, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::api::child::edge;
+    pub use crate::api::child::{add_need, edge};
     pub use crate::util::limits::{THREADS_OF_A_TREE, check_resources, create_runtime, shortage};
     pub use crate::util::log::{flush_log, log, log_text};
     pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};

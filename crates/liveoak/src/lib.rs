@@ -178,6 +178,10 @@
 //! *n*, a child that never has a stable run is given up on after exactly *n* + 1 failures, however slowly it fails. A
 //! stable run or a success, or a command that starts a child that was down, also resets the delay after a failure.
 //!
+//! A child asks for its own restart with [`Ctx::restart_me`]. This is no failure and counts against no limit. A child may
+//! [need](Child::needs) a sibling: it is stopped when the sibling was lost for longer than a grace, and starts again when the
+//! sibling is back. The longest run of an attempt can be bounded ([`run_within`](Child::run_within)).
+//!
 //! The default limit is ten restarts within a minute, or ten failures in a row. This table shows how long it takes until
 //! the tree ends because one child always fails immediately, with the default backoff everywhere:
 //!
@@ -323,7 +327,8 @@ pub use liveoak_runtime::{
 
 // For builders in other crates that make another kind of child.
 pub use liveoak_runtime::{
-    ChildSpec, Edge, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES, Name, Ready,
+    ChildSpec, Edge, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES, Name, Need,
+    Ready, RestartCodes, RestartRequest,
 };
 
 #[cfg(feature = "testing")]

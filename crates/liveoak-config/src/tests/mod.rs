@@ -276,3 +276,36 @@ fn the_keys_of_trials_constant_delays_and_the_wait_after_a_kill_reach_the_spec()
     assert_eq!((a.spec.kill_wait, b.spec.kill_wait), (4 * second, liveoak_core::KILL_WAIT));
     assert_eq!(b.spec.backoff, Some(Backoff { jitter: liveoak_core::Jitter::Equal, ..Backoff::default() }));
 }
+
+#[test]
+fn the_longest_run_and_the_codes_that_ask_for_a_restart_reach_the_spec() {
+    let config =
+        read("[child.a]\ncommand = \"x\"\nrun_within = \"12h\"\nrestart_codes = [75, 76, 75]\nsuccess = [3]");
+    let spec = &config.root.children[0].spec;
+    assert_eq!(spec.run_within, Some(Duration::from_secs(12 * 3_600)));
+    let codes = spec.restart_codes.as_deref().expect("codes");
+    assert_eq!((codes.codes.as_slice(), codes.success.as_slice()), (&[75, 76][..], &[3][..]));
+    let without = read("[child.a]\ncommand = \"x\"");
+    let spec = &without.root.children[0].spec;
+    assert_eq!((spec.run_within, &spec.restart_codes), (None, &None));
+}
+
+#[test]
+fn a_need_is_also_an_edge_and_stands_for_each_replica() {
+    let config = read(
+        "[child.db]\ncommand = \"x\"\nreplicas = 2\n[child.a]\ncommand = \"x\"\nneeds = [\"db\"]\n\
+         [child.b]\ncommand = \"x\"\nafter = [\"a\"]\nneeds = { a = { grace = \"0s\" }, db = {} }",
+    );
+    let tree = config.expanded();
+    let needs = |at: usize| -> Vec<(&str, u64)> {
+        let needs = tree.root.children[at].spec.needs.iter();
+        needs.map(|need| (need.child.as_str(), need.grace.as_secs())).collect()
+    };
+    assert_eq!(needs(2), [("db.1", 5), ("db.2", 5)]);
+    assert_eq!(needs(3), [("a", 0), ("db.1", 5), ("db.2", 5)]);
+    let after = |at: usize| -> Vec<&str> {
+        let after = tree.root.children[at].spec.after.iter();
+        after.map(|edge| edge.child.as_str()).collect()
+    };
+    assert_eq!(after(3), ["a", "db.1", "db.2"]);
+}

@@ -32,6 +32,9 @@ impl Machine {
             SupervisorPhase::Down | SupervisorPhase::OpeningRuntime | SupervisorPhase::ClosingRuntime => {}
             SupervisorPhase::Stopping => self.continue_stop(sup),
             SupervisorPhase::Starting | SupervisorPhase::Up => {
+                if self.arena.some_needs {
+                    self.check_needs(sup);
+                }
                 // No child of a restart set starts before all children of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
                     self.stop_next(sup);
@@ -219,9 +222,19 @@ impl Machine {
                     self.arena.record_or_new(child).wait_left = Some(Duration::ZERO);
                     self.mark_to_evaluate(self.arena[child].parent);
                 }
+                Purpose::Run => self.run_is_over(child),
+                Purpose::Need => self.grace_is_over(child),
             }
         }
         self.report_time_jump(&jump);
+    }
+
+    /// Stops an attempt that has run for as long as it may.
+    fn run_is_over(&mut self, child: Index) {
+        if let Some(within) = self.arena[child].spec.run_within {
+            self.arena.record_or_new(child).cause = Some(Exit::RunTimeout(within));
+            self.begin_stop(child);
+        }
     }
 
     fn phase_deadline(&mut self, child: Index) {

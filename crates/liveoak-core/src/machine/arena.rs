@@ -16,6 +16,8 @@ pub(super) struct Arena {
     pub(super) vacant: Option<Index>,
     /// `true` if a supervisor was declared to end when all its children are done.
     pub(super) some_end_when_done: bool,
+    /// `true` if a child was declared to need a sibling while it runs.
+    pub(super) some_needs: bool,
     /// The unfinished copies of the arena. Every change of a slot goes through `IndexMut`, `insert_child` or `remove`,
     /// which first preserve the slot for these copies.
     copies: Vec<PendingCopy>,
@@ -59,6 +61,7 @@ impl Arena {
             slots: Vec::new(),
             vacant: None,
             some_end_when_done: false,
+            some_needs: false,
             copies: Vec::new(),
             copies_begun: 0,
         }
@@ -119,6 +122,7 @@ impl Arena {
     ) -> Vec<ChildId> {
         let depth = parent.map_or(0, |parent| self.sup(parent).depth + 1);
         let spec = Arc::new(declared.spec.clone());
+        self.some_needs |= !spec.needs.is_empty();
         let mut child = Child::new(spec, ChildName::Given(declared.name.clone()), now);
         child.sup = SupervisorState::of_form(&declared.form, depth);
         let child = self.insert_child(parent, child);

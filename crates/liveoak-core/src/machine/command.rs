@@ -321,6 +321,11 @@ impl Machine {
             return Err(Refusal::TreeEnded);
         }
         let parent = self.arena.index_of(parent).ok_or(Refusal::NotFound)?;
+        // A stop for a need would lose the added children.
+        if let Some(needs) = self.arena.line_up_from(parent).find(|at| !self.arena[*at].spec.needs.is_empty())
+        {
+            return Err(Refusal::DeclaresNeeds { path: self.arena.path_of(needs) });
+        }
         match &self.arena[parent].sup {
             None => Err(Refusal::NotASupervisor),
             Some(sup) if matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up) => Ok(parent),

@@ -26,7 +26,7 @@
 
 use super::Machine;
 use super::state::{Index, Phase, Readiness, SupervisorPhase};
-use crate::{Condition, Edge, Exit, FirstStart, Health, IdleReason, Order, Path, Strategy, WaitingFor};
+use crate::{Condition, Edge, Exit, FirstStart, Health, IdleReason, Need, Order, Path, Strategy, WaitingFor};
 use std::ops::Range;
 
 /// The state of an `after` edge, given the state of the sibling. If a child has several edges, the greatest state counts.
@@ -95,7 +95,10 @@ impl Machine {
         }
         // The whole restart set waits with this child. A child that restarts alone delays no other.
         let delays_its_set = |child: &Index| {
-            self.arena[*child].phase == Phase::BackingOff && self.restart_set(sup, *child).is_some()
+            let state = &self.arena[*child];
+            // A child that was stopped for a need has no restart set.
+            let failed = state.phase == Phase::BackingOff && !state.is_stopped_for_need();
+            failed && self.restart_set(sup, *child).is_some()
         };
         state.ordered().iter().copied().find(delays_its_set).map(Blocker::RestartBackoff)
     }
@@ -139,12 +142,52 @@ impl Machine {
     /// Returns the state of all dependencies of `child` together: the greatest state counts.
     pub(super) fn dependencies_of(&self, sup: Index, child: Index) -> DependencyState {
         let edges = self.arena[child].spec.after.iter();
-        edges.map(|edge| self.dependency_state(sup, edge)).max().unwrap_or(DependencyState::Satisfied)
+        edges.map(|edge| self.edge_state(sup, child, edge)).max().unwrap_or(DependencyState::Satisfied)
     }
 
     /// Returns the first dependency of `child` in this state.
     pub(super) fn dependency_in(&self, sup: Index, child: Index, state: DependencyState) -> Option<&Edge> {
-        self.arena[child].spec.after.iter().find(|edge| self.dependency_state(sup, edge) == state)
+        self.arena[child].spec.after.iter().find(|edge| self.edge_state(sup, child, edge) == state)
+    }
+
+    /// Returns the state of an edge of `child`. If the child also needs the sibling, a ready sibling is not enough while the
+    /// need does not hold.
+    fn edge_state(&self, sup: Index, child: Index, edge: &Edge) -> DependencyState {
+        let state = self.dependency_state(sup, edge);
+        let mut needs = self.arena[child].spec.needs.iter();
+        let lost = needs.any(|need| need.child == edge.child && !self.need_holds(sup, need));
+        if lost { state.max(DependencyState::Unmet) } else { state }
+    }
+
+    /// Returns `true` if a need holds now: its sibling (for a replica set, one of the replicas) is ready, has finished with
+    /// success, or is not needed here.
+    pub(super) fn need_holds(&self, sup: Index, need: &Need) -> bool {
+        let state = self.arena.sup(sup);
+        let Some(&sibling) = state.names.get(&need.child) else { return false };
+        let holds = |child: Index| match self.arena[child].phase {
+            Phase::Running => self.is_ready_now(child),
+            _ => {
+                let edge = Edge { child: self.arena.name_of(child), condition: Condition::Ready };
+                self.dependency_state(sup, &edge) == DependencyState::Satisfied
+            }
+        };
+        let set = self.arena[sibling].spec.replica_of.as_ref();
+        let mut others = state.ordered().iter().copied();
+        holds(sibling)
+            || set.is_some() && others.any(|at| self.arena[at].spec.replica_of.as_ref() == set && holds(at))
+    }
+
+    /// Returns `true` if a child is ready now. A supervisor is ready while each of its direct children that is to run is
+    /// ready or finished; a group is ready while it runs.
+    pub(super) fn is_ready_now(&self, child: Index) -> bool {
+        let state = &self.arena[child];
+        let is_up = |below: &Index| {
+            let state = &self.arena[*below];
+            let finished = matches!(state.phase, Phase::Idle(IdleReason::Finished | IdleReason::Ignored));
+            !state.intent.is_to_run() || state.phase == Phase::Running || finished
+        };
+        let below = state.sup.as_ref().map_or(&[][..], |sup| sup.ordered());
+        state.phase == Phase::Running && below.iter().all(is_up)
     }
 
     pub(super) fn dependency_state(&self, sup: Index, edge: &Edge) -> DependencyState {
@@ -156,7 +199,9 @@ impl Machine {
         }
         // A child that was stopped by others before it was done has not succeeded, even if its exit is a success.
         let succeeded = !state.flags.stopped_by_others
-            && state.last_exit().is_none_or(|exit| !exit.is_failure() && !matches!(exit, Exit::Stopped));
+            && state.last_exit().is_none_or(|exit| {
+                !exit.is_failure() && !matches!(exit, Exit::Stopped | Exit::RestartRequested(_))
+            });
         match (state.phase, edge.condition) {
             (Phase::Idle(IdleReason::Ignored), _) => Satisfied,
             (Phase::Idle(IdleReason::Finished), _) if succeeded => Satisfied,

@@ -214,8 +214,11 @@ impl Machine {
     }
 }
 
-/// Returns `true` if an exit before readiness is a failed start. A transient or temporary child that succeeds before
+/// Returns `true` if an exit before readiness is a failed start. A request for a restart is one, because the child is
+/// not ready although its start is over. A transient or temporary child that succeeds before
 /// it is ready has finished. A permanent child was expected to continue to run.
 fn is_failed_start(restart: Restart, exit: &Exit) -> bool {
-    exit.is_failure() || restart == Restart::Permanent && !matches!(exit, Exit::Ignored)
+    exit.is_failure()
+        || exit.is_restart_request()
+        || restart == Restart::Permanent && !matches!(exit, Exit::Ignored)
 }

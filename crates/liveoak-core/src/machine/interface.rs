@@ -215,6 +215,14 @@ pub enum Refusal {
     /// The body of the child can be made only once, or was dropped when the child ended for good. Children that are
     /// declared with `keep()` can be started again.
     OnlyOnce,
+    /// The supervisor, or one above it, declares `needs`. When it is stopped for a need, it must be able to come back as it
+    /// was, so no child can be added below it.
+    DeclaresNeeds {
+        /// The supervisor that declares `needs`.
+        path: Path,
+    },
+    /// The child is temporary, so it is never restarted, and cannot ask for its restart.
+    IsTemporary,
     /// Too many commands wait for this child, or for children of this tree.
     Busy,
     /// Too many values of earlier children wait for their destructors, so no child is added.
@@ -275,6 +283,10 @@ impl fmt::Display for Refusal {
                 names.iter().try_for_each(|name| write!(f, " {name}"))
             }
             Self::IsRoot => f.write_str("it is the root of the tree, which can only be stopped"),
+            Self::DeclaresNeeds { path } => {
+                write!(f, "{path} declares needs, and a stop for a need would lose the added child")
+            }
+            Self::IsTemporary => f.write_str("it is temporary, so it is never restarted"),
             Self::Busy => f.write_str("too many commands wait for this child, or for its tree"),
             Self::DestructorsWaiting => {
                 f.write_str("too many values of earlier children wait for their destructors")

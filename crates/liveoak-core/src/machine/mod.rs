@@ -39,15 +39,16 @@
 //! 21. `trial` - trial attempts of quarantined children
 //! 22. `stopped` - what follows when a child is down
 //! 23. `stop` - the orders to ask and to kill
-//! 24. `auto_shutdown` - the end of a supervisor with its significant children
-//! 25. `restart` - limits, backoff, restart set, giving up
-//! 26. `exit` - the end of an attempt, and what follows its exit
-//! 27. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 28. `time_jump` - deadlines that are seen late, because the process could not run
-//! 29. `verdict` - what follows from the answers of checks
-//! 30. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 31. `command` - what each command does; adding children and members
-//! 32. `mod` - the machine itself: it takes inputs and gives effects
+//! 24. `needs` - dependencies that hold while a child runs
+//! 25. `auto_shutdown` - the end of a supervisor with its significant children
+//! 26. `restart` - limits, backoff, restart set, giving up
+//! 27. `exit` - the end of an attempt, and what follows its exit
+//! 28. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 29. `time_jump` - deadlines that are seen late, because the process could not run
+//! 30. `verdict` - what follows from the answers of checks
+//! 31. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 32. `command` - what each command does; adding children and members
+//! 33. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -65,6 +66,7 @@ mod explain;
 mod health;
 mod history;
 mod interface;
+mod needs;
 mod phase;
 mod plan;
 mod reply;

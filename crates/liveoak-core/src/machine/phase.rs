@@ -34,6 +34,10 @@ impl Machine {
             self.set_timer(child, Purpose::Phase, Time::NEVER);
             self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
             self.set_timer(child, Purpose::Check, Time::NEVER);
+            self.set_timer(child, Purpose::Run, Time::NEVER);
+        }
+        if !matches!(phase, Phase::Starting | Phase::Running) {
+            self.forget_lost_needs(child);
         }
         if phase.is_idle()
             && let Some(record) = self.arena[child].record.as_mut().filter(|record| record.trial)
@@ -81,6 +85,15 @@ impl Machine {
         state.flags.held = false;
         if let Some(record) = &mut state.record {
             (record.answer_due, record.wait_left, record.wait_prolonged) = (false, None, false);
+        }
+    }
+
+    /// Forgets since when the needs of a child do not hold, and cancels the end of their grace.
+    #[inline]
+    pub(super) fn forget_lost_needs(&mut self, child: Index) {
+        if self.arena[child].record.as_ref().is_some_and(|record| !record.lost_needs.is_empty()) {
+            self.set_timer(child, Purpose::Need, Time::NEVER);
+            self.arena.record_or_new(child).lost_needs = Vec::new();
         }
     }
 
@@ -157,6 +170,11 @@ impl Machine {
         if sup.is_some_and(|sup| self.arena.sup(sup).waiting > 0) {
             self.mark_to_evaluate(sup);
         }
+        // Most trees have no needs. A supervisor is needed by its siblings, so the supervisor above it is evaluated too.
+        if self.arena.some_needs {
+            self.mark_to_evaluate(sup);
+            self.mark_to_evaluate(sup.and_then(|sup| self.arena[sup].parent));
+        }
         // Most trees have no such supervisor.
         if self.arena.some_end_when_done {
             self.mark_ending_supervisors(sup);
@@ -181,6 +199,8 @@ impl Machine {
             Purpose::Check => record.as_ref().and_then(|record| record.check_due),
             Purpose::Answer => record.as_ref().and_then(|record| record.answer_deadline),
             Purpose::Wait => record.as_ref().and_then(|record| record.wait_deadline),
+            Purpose::Run => record.as_ref().and_then(|record| record.run_deadline),
+            Purpose::Need => record.as_ref().and_then(|record| record.need_deadline),
         };
         in_record.unwrap_or(Time::NEVER)
     }
@@ -210,6 +230,14 @@ impl Machine {
             Purpose::Check => self.arena.record_or_new(child).check_due = in_record,
             Purpose::Answer => self.arena.record_or_new(child).answer_deadline = in_record,
             Purpose::Wait => self.arena.record_or_new(child).wait_deadline = in_record,
+            Purpose::Run => {
+                let record = self.arena.record_or_new(child);
+                (record.run_deadline, record.run_prolonged) = (in_record, false);
+            }
+            Purpose::Need => {
+                let record = self.arena.record_or_new(child);
+                (record.need_deadline, record.need_prolonged) = (in_record, false);
+            }
         }
     }
 

@@ -25,12 +25,17 @@ impl Machine {
     ///
     /// The restart counts against the limit of the child and against the intensity of its supervisor. If one of them is
     /// exceeded, the supervisor gives up on the child. Otherwise the backoff decides the delay, and the strategy decides
-    /// the restart set.
+    /// the restart set. A restart that the child asked for counts against nothing and has no delay, as long as
+    /// [`is_free_request`](Self::is_free_request) allows it.
     pub(super) fn restart(&mut self, sup: Index, child: Index, exit: Exit) {
-        if let Some((limit, exceeded)) = self.record_restart(sup, child, &exit) {
-            return self.give_up(sup, child, limit.give_up, exceeded);
+        let mut wait = (Duration::ZERO, 0);
+        if !(exit.is_restart_request() && self.is_free_request(sup, child)) {
+            if let Some((limit, exceeded)) = self.record_restart(sup, child, &exit) {
+                return self.give_up(sup, child, limit.give_up, exceeded);
+            }
+            wait = self.next_delay(child, counts_as_failure(&exit));
         }
-        let (delay, nth) = self.next_delay(child, exit.is_failure());
+        let (delay, nth) = wait;
         let flags = &mut self.arena[child].flags;
         flags.restarts_next = true;
         // A command waits for this attempt only, not for the restart that follows.
@@ -52,6 +57,16 @@ impl Machine {
         self.mark_to_evaluate(Some(sup));
     }
 
+    /// Counts a restart that a child asked for. Returns `true` if it has no cost. A failed first start, and more requests
+    /// than [`Limit::OF_RESTART_REQUESTS`], are ordinary failures.
+    fn is_free_request(&mut self, sup: Index, child: Index) -> bool {
+        let now = self.now;
+        let failed_start = !self.arena[child].flags.attempt_ready && self.is_first_start(sup, child);
+        let requests = self.arena.record_or_new(child).restart_requests.get_or_insert_default();
+        let check = requests.record(&Limit::OF_RESTART_REQUESTS, now);
+        check == LimitCheck::Allowed && !failed_start
+    }
+
     /// Counts a restart against the limit and the intensity. Returns the exceeded one. If both are exceeded, returns
     /// the limit of the child.
     fn record_restart(&mut self, sup: Index, child: Index, exit: &Exit) -> Option<(Limit, LimitExceeded)> {
@@ -70,7 +85,7 @@ impl Machine {
         if let Some(limit) = own {
             let record = self.arena.record_or_new(child);
             check(limit, Measure::OwnWindow, record.window.record(&limit, now));
-            if exit.is_failure() {
+            if counts_as_failure(exit) {
                 check(limit, Measure::OwnRow, record.failures.record(&limit));
             }
         }
@@ -183,4 +198,10 @@ impl Machine {
             }
         }
     }
+}
+
+/// Returns `true` if a restart after this exit counts as one after a failure. Of the requests for a restart, only those that
+/// are not free come here.
+const fn counts_as_failure(exit: &Exit) -> bool {
+    exit.is_failure() || exit.is_restart_request()
 }

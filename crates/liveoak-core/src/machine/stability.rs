@@ -109,7 +109,7 @@ impl Machine {
             record.backoff.failures = 0;
             // A loop of quick successes is slowed down too.
             if stable {
-                record.backoff.ends = 0;
+                (record.backoff.ends, record.backoff.stops) = (0, 0);
             }
         }
     }
@@ -128,6 +128,7 @@ impl Machine {
             record.failures.clear();
             record.backoff = BackoffSteps::default();
             record.window.clear();
+            record.restart_requests = None;
         }
         self.forget_failures_below(child);
     }

@@ -82,6 +82,7 @@ impl Machine {
         if let Some(record) = &mut state.record {
             record.forced = None;
             record.checks = None;
+            record.stopped_for_need = false;
         }
         // The flag is cleared, so that a later start by command does not count as a restart.
         let restart = std::mem::take(&mut state.flags.restarts_next);
@@ -161,6 +162,7 @@ impl Machine {
         state.readiness = Readiness::Reached;
         state.flags.attempt_ready = true;
         state.flags.start_requested = false;
+        let run_within = state.spec.run_within;
         let (took, parent, beats) = (now.since(state.started), state.parent, state.spec.heartbeat.is_some());
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
@@ -175,6 +177,9 @@ impl Machine {
             self.set_timer(child, Purpose::Phase, stable_at);
         }
         self.begin_checks(child, false);
+        if let Some(within) = run_within {
+            self.set_timer_in(child, Purpose::Run, within);
+        }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
         self.tell_ready(id, attempt);
         match parent {

@@ -99,6 +99,10 @@ pub(super) enum Purpose {
     Answer,
     /// The end of a wait for unmet dependencies in a first start.
     Wait,
+    /// The end of its longest run, while it runs.
+    Run,
+    /// The end of the grace of a need that does not hold, while it has an attempt that is not stopping.
+    Need,
 }
 
 /// What is to become of a child. The intent decides what follows when the attempt is stopped.
@@ -209,6 +213,8 @@ pub(super) struct BackoffSteps {
     pub(super) failures: u32,
     /// Restarts after an end that was not a failure, since the last stable run.
     pub(super) ends: u32,
+    /// Restarts after a stop for a need, since the last stable run.
+    pub(super) stops: u32,
 }
 
 /// The part of a child's state that only a child with a history needs. A child that was only started has no record.
@@ -221,6 +227,8 @@ pub(super) struct ChildRecord {
     pub(super) restarts: u64,
     /// The restarts that count against its own limit.
     pub(super) window: Window,
+    /// The restarts of the last minute that the child asked for.
+    pub(super) restart_requests: Option<Box<Window>>,
     pub(super) last_exit: Option<Exit>,
     /// The `last_exit` before the last attempt was abandoned. The code of that attempt may still run, and ask for it.
     pub(super) exit_before: Option<Exit>,
@@ -252,6 +260,18 @@ pub(super) struct ChildRecord {
     pub(super) wait_left: Option<Duration>,
     /// The moment at which this time is over; `None` while the time does not run.
     pub(super) wait_deadline: Option<Time>,
+    /// When the attempt has run for as long as it may.
+    pub(super) run_deadline: Option<Time>,
+    /// This deadline was prolonged once, because it was seen late.
+    pub(super) run_prolonged: bool,
+    /// Since when each need of the live attempt does not hold. Empty while all of them hold.
+    pub(super) lost_needs: Vec<Option<Time>>,
+    /// When the first grace of these needs is over.
+    pub(super) need_deadline: Option<Time>,
+    /// This deadline was prolonged once, because it was seen late.
+    pub(super) need_prolonged: bool,
+    /// The last attempt was stopped because a need did not hold.
+    pub(super) stopped_for_need: bool,
     pub(super) heartbeat_check: Option<Time>,
     pub(super) check_due: Option<Time>,
     pub(super) last_beat: Time,
@@ -508,6 +528,7 @@ impl Child {
             health_reason: record.health_reason.clone(),
             checks: record.checks.clone(),
             wait_deadline: record.wait_deadline,
+            stopped_for_need: record.stopped_for_need,
             backoff: record.backoff,
             failures: record.failures,
             window: record.window.clone(),
@@ -540,6 +561,11 @@ impl Child {
         matches!(self.readiness, Readiness::Reached) || self.is_skipped()
     }
 
+    /// Returns `true` if its last attempt was stopped because a need did not hold.
+    pub(super) fn is_stopped_for_need(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.stopped_for_need)
+    }
+
     /// Returns `true` if the child can have no more attempts.
     pub(super) fn is_used_up(&self) -> bool {
         self.flags.let_go || self.spec.once && self.attempt > 0
@@ -555,10 +581,11 @@ impl Child {
     /// Returns `true` if it has deadlines that end with its phase. Most children have none.
     pub(super) fn has_timers_of_phase(&self) -> bool {
         self.phase_deadline != Time::NEVER
-            || self
-                .record
-                .as_ref()
-                .is_some_and(|record| record.heartbeat_check.is_some() || record.check_due.is_some())
+            || self.record.as_ref().is_some_and(|record| {
+                record.heartbeat_check.is_some()
+                    || record.check_due.is_some()
+                    || record.run_deadline.is_some()
+            })
     }
 
     /// Returns `true` if its last attempt failed by itself.

@@ -2,6 +2,7 @@
 
 use super::state::{Index, Intent, Phase, Purpose};
 use super::{Command, Effect, Machine, Outcome, Refusal};
+use crate::backoff::jitter;
 use crate::{EventKind, Exit, Health, IdleReason, Restart, StopStage, Time};
 use std::sync::Arc;
 
@@ -17,7 +18,9 @@ impl Machine {
         let belongs_to_run = state.flags.added || self.arena.is_member(child);
         let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
         let is_to_start = intent == Intent::Restart || intent == Intent::Run && in_restart_set;
-        let starts_again = is_to_start && !sup_is_ending;
+        let for_need =
+            state.is_stopped_for_need() && exit.is_some() && intent == Intent::Run && !in_restart_set;
+        let starts_again = (is_to_start || for_need) && !sup_is_ending;
         // The command is carried out, so it must not start the child after a later stop.
         if intent == Intent::Restart {
             self.arena[child].intent = Intent::Run;
@@ -49,7 +52,7 @@ impl Machine {
             }
         } else if starts_again {
             if !self.quarantine_if_survived(child) {
-                self.request_start(child);
+                if for_need { self.back_off_for_need(child) } else { self.request_start(child) }
             }
         } else {
             let why =
@@ -59,6 +62,24 @@ impl Machine {
             self.set_idle(child, why, leaves);
         }
         self.mark_to_evaluate(parent);
+    }
+
+    /// Delays the next attempt of a child that was stopped for a need, so that a need that comes and goes does not start and
+    /// stop the child all the time.
+    fn back_off_for_need(&mut self, child: Index) {
+        let state = &self.arena[child];
+        let Some(backoff) = state.spec.backoff else { return self.request_start(child) };
+        let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
+        let steps = &mut self.arena.record_or_new(child).backoff.stops;
+        let delay = backoff.delay(*steps, random);
+        *steps = steps.saturating_add(1);
+        let nth = *steps;
+        if delay.is_zero() {
+            return self.request_start(child);
+        }
+        self.set_phase(child, Phase::BackingOff);
+        self.set_timer_in(child, Purpose::Phase, delay);
+        self.emit(child, || EventKind::BackingOff { delay, nth });
     }
 
     /// Sets a child idle, and answers the commands that waited for this. Takes the child out of the tree if it `leaves`.

@@ -60,7 +60,7 @@ impl Machine {
                         continue;
                     }
                 }
-                Purpose::Phase | Purpose::Wait => {
+                Purpose::Phase | Purpose::Wait | Purpose::Run | Purpose::Need => {
                     let until = now.after(length).min(self.end_of_stage_above(child));
                     self.set_timer(child, purpose, until);
                 }
@@ -70,6 +70,8 @@ impl Machine {
             let record = self.arena.record_or_new(child);
             match purpose {
                 Purpose::Wait => record.wait_prolonged = true,
+                Purpose::Run => record.run_prolonged = true,
+                Purpose::Need => record.need_prolonged = true,
                 Purpose::Phase | Purpose::Heartbeat | Purpose::Check | Purpose::Answer => {
                     record.phase_prolonged = true;
                 }
@@ -91,6 +93,8 @@ impl Machine {
                     && record.is_none_or(|record| !record.phase_prolonged)
             }
             (Purpose::Wait, _) => record.is_none_or(|record| !record.wait_prolonged),
+            (Purpose::Run, _) => record.is_none_or(|record| !record.run_prolonged),
+            (Purpose::Need, _) => record.is_none_or(|record| !record.need_prolonged),
             // A late answer to a command does not harm the child.
             (Purpose::Heartbeat | Purpose::Check | Purpose::Answer, _) => false,
         }

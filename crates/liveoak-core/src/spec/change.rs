@@ -204,8 +204,11 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         reports_health,
         stop_within,
         kill_wait,
+        run_within,
+        restart_codes,
         significant,
         after,
+        needs,
         replica_of,
         once,
         keep_error,
@@ -228,6 +231,11 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
             edges.iter().map(|edge| format!("{} {}", edge.child, edge.condition)).collect();
         if edges.is_empty() { "none".to_owned() } else { edges.join(", ") }
     });
+    note(changed, &name("needs"), &old.needs, needs, |needs| {
+        let needs: Vec<String> =
+            needs.iter().map(|need| format!("{} (grace {})", need.child, shown_time(&need.grace))).collect();
+        if needs.is_empty() { "none".to_owned() } else { needs.join(", ") }
+    });
     let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
     note(changed, &name("replica_of"), &old.replica_of, replica_of, set);
     note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
@@ -244,6 +252,12 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
             .map(|check| format!("{} every {}", check.name, shown_time(&check.every)))
             .collect();
         if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    });
+    note(restart, &name("run_within"), &old.run_within, run_within, |within| {
+        within.as_ref().map_or("none".to_owned(), shown_time)
+    });
+    note(restart, &name("restart_codes"), &old.restart_codes, restart_codes, |codes| {
+        codes.as_ref().map_or("none".to_owned(), |codes| format!("{:?}", codes.codes))
     });
     note(restart, &name("reports_health"), &old.reports_health, reports_health, ToString::to_string);
     note(restart, &name("once"), &old.once, once, ToString::to_string);

@@ -6,7 +6,7 @@ use super::order::cycles;
 use super::reach::out_of_reach;
 use super::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Ready, Restart,
-    SupervisorSpec,
+    RestartCodes, SupervisorSpec,
 };
 use crate::{Backoff, MAX_HISTORY, Name, NameError, Path};
 use SpecProblem as Problem;
@@ -37,6 +37,12 @@ impl ChildDeclaration {
         check.check_not_a_leaf(&path, spec);
         let reason = "the root of a tree has no siblings to come after";
         check.refuse_if(!spec.after.is_empty(), &path, "after", reason);
+        check.refuse_if(
+            !spec.needs.is_empty(),
+            &path,
+            "needs",
+            "the root of a tree has no siblings that it could need",
+        );
         let reason = "the root of a tree has no supervisor above it that could restart it; put it below another supervisor";
         check.refuse_if(spec.replica_of.is_some(), &path, "replica_of", "the root of a tree is no replica");
         let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
@@ -59,7 +65,7 @@ pub(crate) fn added_child<'a>(
     let reason = "a replica set is declared with its supervisor; a child that is added later cannot be part of a replica set";
     check.refuse_if(declared.spec.replica_of.is_some(), &path, "replica_of", reason);
     check.check_form(&path, &declared.form, rules.1 + 1);
-    if !declared.spec.after.is_empty() {
+    if !(declared.spec.after.is_empty() && declared.spec.needs.is_empty()) {
         let known: HashMap<&str, Sibling> = siblings.collect();
         check.check_edges(&path, &declared.spec, |name| known.get(name).copied());
     }
@@ -165,6 +171,8 @@ impl Check {
             let reason = "all replicas of a set have the same `after`";
             let differs = children[first.start].spec.after != child.spec.after;
             self.refuse_if(differs, &path, "replica_of", reason);
+            let differs = children[first.start].spec.needs != child.spec.needs;
+            self.refuse_if(differs, &path, "replica_of", "all replicas of a set have the same `needs`");
         }
         let set_of: HashMap<&Name, &str> = children
             .iter()
@@ -189,6 +197,8 @@ impl Check {
         self.check_child(path, &group.template, AutoShutdown::Never);
         let reason = "members of a dynamic group have no order, so none can come after another";
         self.refuse_if(!group.template.after.is_empty(), path, "after", reason);
+        let reason = "members of a dynamic group have no siblings that they could need";
+        self.refuse_if(!group.template.needs.is_empty(), path, "needs", reason);
         let reason = "members of a dynamic group have no order, so none is a replica";
         self.refuse_if(group.template.replica_of.is_some(), path, "replica_of", reason);
         let reason = "0 members would make the group useless; expected at least 1";
@@ -197,6 +207,9 @@ impl Check {
 
     fn check_declared(&mut self, path: &Path, declared: &ChildDeclaration, auto_shutdown: AutoShutdown) {
         self.check_child(path, &declared.spec, auto_shutdown);
+        let is_group = matches!(declared.form, ChildForm::Group(_));
+        let reason = "a dynamic group that is stopped loses its members, so it cannot come back as it was; use `after`";
+        self.refuse_if(is_group && !declared.spec.needs.is_empty(), path, "needs", reason);
         if declared.form != ChildForm::Leaf {
             self.check_not_a_leaf(path, &declared.spec);
         }
@@ -223,6 +236,9 @@ impl Check {
     fn check_child(&mut self, path: &Path, spec: &ChildSpec, auto_shutdown: AutoShutdown) {
         let reason = "a body that can be made only once cannot be restarted; expected temporary";
         self.refuse_if(spec.once && spec.restart != Restart::Temporary, path, "restart", reason);
+        let temporary = spec.once || spec.restart == Restart::Temporary;
+        let reason = "a temporary child does not start again after it was stopped for a need; expected permanent or transient";
+        self.refuse_if(temporary && !spec.needs.is_empty(), path, "needs", reason);
         self.check_limit(path, "limit", spec.limit);
         if let Some(Backoff { from, to, .. }) = spec.backoff {
             let reason = "it is zero; expected more, or no backoff at all";
@@ -235,6 +251,9 @@ impl Check {
         self.refuse_if(spec.start_within.is_zero(), path, "start_within", reason);
         let reason = "it is zero, so no killed attempt could end in time; expected more";
         self.refuse_if(spec.kill_wait.is_zero(), path, "kill_wait", reason);
+        self.check_restart_codes(path, spec);
+        let reason = "it is zero, so no attempt could run; expected more";
+        self.refuse_if(spec.run_within == Some(Duration::ZERO), path, "run_within", reason);
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
         self.check_checks(path, spec);
@@ -272,7 +291,25 @@ impl Check {
         }
     }
 
+    fn check_restart_codes(&mut self, path: &Path, spec: &ChildSpec) {
+        let Some(RestartCodes { codes, success }) = spec.restart_codes.as_deref() else { return };
+        let reason = "a temporary child is never restarted, so it cannot ask for a restart; expected permanent or transient";
+        self.refuse_if(spec.restart == Restart::Temporary, path, "restart_codes", reason);
+        self.refuse_if(
+            codes.is_empty(),
+            path,
+            "restart_codes",
+            "it is empty; expected at least one exit code",
+        );
+        for code in codes.iter().filter(|code| success.contains(code)) {
+            let reason =
+                format!("the exit code {code} is also a success; expected it in one of the two lists");
+            self.refuse(path, "restart_codes", reason);
+        }
+    }
+
     fn check_edges(&mut self, path: &Path, spec: &ChildSpec, sibling_of: impl Fn(&str) -> Option<Sibling>) {
+        self.check_needs(path, spec);
         for Edge { child: sibling, condition } in &spec.after {
             let problem = match (sibling_of(sibling.as_str()), condition) {
                 _ if sibling.as_str() == path.name() => Problem::AfterItself,
@@ -286,6 +323,21 @@ impl Check {
                 (Some(_), _) => continue,
             };
             self.push_error(path, "after", problem);
+        }
+    }
+
+    /// Refuses needs without an `after` edge, and doubled ones. Edges to unknown siblings are errors of `after`.
+    fn check_needs(&mut self, path: &Path, spec: &ChildSpec) {
+        for (at, need) in spec.needs.iter().enumerate() {
+            let name = &need.child;
+            let is_edge = |edge: &Edge| edge.child == *name && edge.condition == Condition::Ready;
+            if !spec.after.iter().any(is_edge) {
+                let reason = format!("it needs {name}, but `after` does not wait until {name} is ready");
+                self.refuse(path, "needs", reason);
+            }
+            if spec.needs[..at].iter().any(|other| other.child == *name) {
+                self.refuse(path, "needs", format!("it names {name} twice; expected each sibling once"));
+            }
         }
     }
 

@@ -66,6 +66,10 @@ impl Limit {
     /// the default backoff, if each start fails immediately, this takes about 40 s, and at most 81 s.
     pub const DEFAULT_OF_A_CHILD: Self = Self::new(10, Duration::from_secs(60));
 
+    /// How many restarts a child may ask for itself ([`Exit::RestartRequested`](crate::Exit::RestartRequested)) without a
+    /// charge: ten within a minute. Each further one within the minute counts as a failure.
+    pub const OF_RESTART_REQUESTS: Self = Self::new(10, Duration::from_secs(60));
+
     /// Creates a limit of `restarts` within `period`; exceeding it escalates.
     #[must_use]
     pub const fn new(restarts: u32, period: Duration) -> Self {
@@ -107,6 +111,26 @@ pub struct Edge {
     pub condition: Condition,
 }
 
+/// A dependency on a sibling that must also hold while the child runs. Each need has an [`Edge`] with
+/// [`Condition::Ready`] in `after` too, so that the child starts only when the sibling is ready.
+///
+/// A need holds while the sibling is ready, has finished with success, or is not needed here. For a replica set, one of its
+/// replicas must be ready. For a supervisor, each of its direct children that is to run must be ready or finished. When a
+/// need has not held for longer than `grace`, the child is stopped. This stop is no failure: it counts against no limit.
+/// The child starts again after its own backoff, when the need holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The sibling's name.
+    pub child: Name,
+    /// How long the child may run without the sibling. With zero it is stopped at once.
+    pub grace: Duration,
+}
+
+impl Need {
+    /// The default of `grace`: 5 s.
+    pub const GRACE: Duration = Duration::from_secs(5);
+}
+
 /// What is declared of any child, whatever it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildSpec {
@@ -125,6 +149,12 @@ pub struct ChildSpec {
     /// the supervisor fails. A command to start the child is answered after the same time although the child still waits. For a
     /// supervisor with [`Duration::MAX`], these two times are 30 s.
     pub start_within: Duration,
+    /// How long an attempt may run once it is ready; `None` sets no limit. When the time is over, the attempt is asked to
+    /// stop, killed after its stop deadline, and has failed ([`Exit::RunTimeout`](crate::Exit::RunTimeout)). The time
+    /// before readiness is bounded by `start_within`, as in systemd, where `RuntimeMaxSec=` counts from the same moment.
+    pub run_within: Option<Duration>,
+    /// The exit codes with which a program asks for its restart; `None` if it does not ask. Refused on temporary children.
+    pub restart_codes: Option<Box<RestartCodes>>,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
     /// The checks of the child; `None` if it has none. Supervisors have none.
@@ -145,6 +175,9 @@ pub struct ChildSpec {
     pub significant: bool,
     /// The dependencies that must hold before the child starts.
     pub after: Vec<Edge>,
+    /// The dependencies that must also hold while the child runs. Refused on temporary children, on groups and their
+    /// members, and on the root, because a child that is stopped for a need must be able to come back as it was.
+    pub needs: Vec<Need>,
     /// The replica set to which the child belongs. Siblings of one set are one place in the order of their supervisor: they
     /// start side by side, stop side by side, and none of them takes another down under rest-for-one. The replicas of a
     /// set are declared in succession and have the same `after`, and each `after` of a sibling names all of them or none.
@@ -178,6 +211,8 @@ impl Default for ChildSpec {
             limit: None,
             ready: Ready::default(),
             start_within: Duration::from_secs(30),
+            run_within: None,
+            restart_codes: None,
             heartbeat: None,
             checks: None,
             reports_health: false,
@@ -185,6 +220,7 @@ impl Default for ChildSpec {
             kill_wait: KILL_WAIT,
             significant: false,
             after: Vec::new(),
+            needs: Vec::new(),
             replica_of: None,
             once: false,
             keep_error: false,
@@ -236,6 +272,15 @@ impl ChildSpec {
     pub fn of_root() -> Self {
         Self { stop_within: Duration::from_secs(30), ..Self::of_supervisor() }
     }
+}
+
+/// The exit codes with which a program asks for its restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestartCodes {
+    /// These codes. The driver reports [`Exit::RestartRequested`](crate::Exit::RestartRequested) for them.
+    pub codes: Vec<i32>,
+    /// The codes that are a success. A code in both lists is refused.
+    pub success: Vec<i32>,
 }
 
 /// A supervisor with declared children.

@@ -10,7 +10,10 @@ pub(crate) type Kind = &'static str;
 pub(crate) type Path = String;
 
 pub(crate) const fn is_failure(exit: Kind) -> bool {
-    !matches!(exit.as_bytes(), b"completed" | b"ignored" | b"stopped" | b"auto-shutdown")
+    !matches!(
+        exit.as_bytes(),
+        b"completed" | b"ignored" | b"stopped" | b"auto-shutdown" | b"restart-requested"
+    )
 }
 
 pub(crate) const fn is_success(exit: Kind) -> bool {
@@ -25,6 +28,7 @@ pub(crate) fn exit_of(kind: Kind) -> Exit {
         "stopped" => Exit::Stopped,
         "code" => Exit::Code(3),
         "killed" => Exit::Killed,
+        "restart-requested" => Exit::restart_requested("new settings"),
         "not-retryable" => Exit::failed_not_retryable("no such program"),
         _ => Exit::failed("boom"),
     }
@@ -126,6 +130,9 @@ pub(crate) struct Child {
     pub(crate) answer_timer: u64,
     /// That moment has come.
     pub(crate) answer_due: bool,
+    /// The end of its longest run, and that end if it was prolonged once because it was seen late.
+    pub(crate) run_timer: u64,
+    pub(crate) run_prolonged: u64,
     pub(crate) attempt: u64,
     /// `true` if it is intended to run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
@@ -174,6 +181,8 @@ pub(crate) struct Child {
     pub(crate) restarts: u64,
     /// When it was restarted, for its own limit.
     pub(crate) restart_times: Vec<u64>,
+    /// When it asked for its restart.
+    pub(crate) request_times: Vec<u64>,
     pub(crate) last_exit: Option<Kind>,
     /// The failure for which the machine itself stops the current attempt.
     pub(crate) cause: Option<Kind>,
@@ -212,7 +221,7 @@ pub(crate) struct Child {
 impl Child {
     /// Returns its next deadline.
     pub(crate) fn next_deadline(&self) -> u64 {
-        self.timer.min(self.answer_timer).min(self.trial_timer)
+        self.timer.min(self.answer_timer).min(self.trial_timer).min(self.run_timer)
     }
 
     /// Returns how long it may wait for others.

@@ -94,6 +94,7 @@ impl Model {
         let child = self.of(path);
         (child.failures_in_a_row, child.failure_steps, child.end_steps) = (0, 0, 0);
         child.restart_times.clear();
+        child.request_times.clear();
         self.begin_anew_below(path);
     }
 
@@ -258,6 +259,12 @@ impl Model {
                 continue;
             }
             self.tied |= self.is_tied(&path);
+            if self.at(&path).timer != next {
+                let child = self.of(&path);
+                (child.run_timer, child.cause) = (NEVER, Some("run-timeout"));
+                self.stop(&path);
+                continue;
+            }
             self.of(&path).timer = NEVER;
             self.fire(&path, next);
         }
@@ -279,6 +286,13 @@ impl Model {
             };
             child.timer.saturating_add(SECOND) < now && can_be
         };
+        for child in self.children.values_mut() {
+            let timer = child.run_timer;
+            if timer.saturating_add(SECOND) < now && timer != child.run_prolonged {
+                let until = now + (timer - child.since).min(SECOND);
+                (child.run_timer, child.run_prolonged) = (until, until);
+            }
+        }
         let mut paths = self.paths_where(late);
         paths.sort_by_key(|path| path.matches('/').count());
         for path in paths {
@@ -338,13 +352,21 @@ impl Model {
         next.unwrap_or(NEVER).min(plan.abandon)
     }
 
-    /// Returns `true` if another member of its group will be abandoned at the same moment. No rule says which of them is
-    /// first, and the limit may be exceeded only for the second.
+    /// Returns `true` if the deadline of a sibling is at the same moment, and no rule says which of the two comes first: both
+    /// will be asked to stop because they took too long to start or ran too long, or both are members that will be
+    /// abandoned, and the limit may be exceeded only for the second. Only late deadlines come together like this.
     fn is_tied(&self, path: &str) -> bool {
-        let dies = |path: &str| self.at(path).phase == (Phase::Stopping { killed: true });
-        let Some(group) = above(path).filter(|_| self.is_member(path) && dies(path)) else { return false };
-        let timer = self.at(path).timer;
-        self.kids(&group).iter().any(|kid| kid != path && dies(kid) && self.at(kid).timer == timer)
+        let Some(parent) = above(path) else { return false };
+        let (phase, deadline) = (self.at(path).phase, self.at(path).next_deadline());
+        let counts = match phase {
+            Phase::Starting | Phase::Running => self.at(path).is_leaf(),
+            Phase::Stopping { killed } => killed && self.is_member(path),
+            Phase::Idle(_) | Phase::Waiting | Phase::BackingOff => false,
+        };
+        let same = |kid: &Path| {
+            kid != path && self.at(kid).phase == phase && self.at(kid).next_deadline() == deadline
+        };
+        counts && self.kids(&parent).iter().any(same)
     }
 
     fn fire(&mut self, path: &str, deadline: u64) {

@@ -94,7 +94,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 54] = [
+const WORDS: [&str; 56] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -145,6 +145,8 @@ const WORDS: [&str; 54] = [
     // Exits of children.
     "exit heartbeat-timeout",
     "exit start-timeout",
+    "exit run-timeout",
+    "exit restart-requested",
     "exit abandoned",
     "exit gave-up",
     "exit auto-shutdown-failed",

@@ -122,6 +122,8 @@ impl Model {
             prolonged: NEVER,
             prolonged_plan: NO_PLAN,
             wait_prolonged: false,
+            run_timer: NEVER,
+            run_prolonged: NEVER,
             answer_timer: NEVER,
             answer_due: false,
             attempt: 0,
@@ -149,6 +151,7 @@ impl Model {
             let_go: false,
             restarts: 0,
             restart_times: Vec::new(),
+            request_times: Vec::new(),
             last_exit: None,
             cause: None,
             gave_up: false,
@@ -214,6 +217,7 @@ impl Model {
         }
         let child = self.of(path);
         let timer = std::mem::replace(&mut child.timer, NEVER);
+        child.run_timer = NEVER;
         let was_waiting = child.phase == Phase::Waiting;
         let was = (child.stopping(), child.lives());
         child.phase = phase;
@@ -319,6 +323,7 @@ impl Model {
             (child.last_beat, child.judged_from) = (now, None);
             child.timer = later(now, period / 4);
         }
+        child.run_timer = child.spec.run_within.map_or(NEVER, |within| later(now, within));
         self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
     }
 
@@ -561,6 +566,7 @@ impl Model {
 
     /// Returns `true` if this exit, before the child was ready, is a failed start.
     pub(crate) fn is_failed_start(&self, path: &str, exit: Kind) -> bool {
-        exit != "ignored" && (is_failure(exit) || self.at(path).spec.restart == Restart::Permanent)
+        let failed = is_failure(exit) || exit == "restart-requested";
+        exit != "ignored" && (failed || self.at(path).spec.restart == Restart::Permanent)
     }
 }

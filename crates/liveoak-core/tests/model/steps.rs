@@ -49,8 +49,18 @@ const fn ms(n: u64) -> Duration {
 }
 
 fn exits() -> impl Strategy<Value = Kind> {
-    let kinds =
-        ["completed", "failed", "failed", "failed", "not-retryable", "ignored", "stopped", "code", "killed"];
+    let kinds = [
+        "completed",
+        "failed",
+        "failed",
+        "failed",
+        "not-retryable",
+        "ignored",
+        "stopped",
+        "code",
+        "killed",
+        "restart-requested",
+    ];
     select(kinds.to_vec())
 }
 
@@ -132,7 +142,8 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
     let stop = select(vec![Duration::ZERO, ms(50), ms(1_000), ms(3_000), Duration::MAX]);
     let heartbeat = option::weighted(0.2, select(vec![ms(900), ms(5_000)]));
     let kill_wait = select(vec![KILL_WAIT, ms(70), ms(9_000)]);
-    let flags = (any::<bool>(), any::<bool>(), kill_wait);
+    let run = option::weighted(0.2, select(vec![ms(70), ms(2_000), ms(30_000)]));
+    let flags = (any::<bool>(), any::<bool>(), kill_wait, run);
     (restart, ready, backoff, start, stop, limits(), flags, heartbeat).prop_map(
         |(
             restart,
@@ -141,11 +152,12 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
             start_within,
             stop_within,
             limit,
-            (significant, keep, kill_wait),
+            (significant, keep, kill_wait, run_within),
             heartbeat,
         )| {
             ChildSpec {
                 keep,
+                run_within,
                 heartbeat,
                 reports_health: true,
                 restart,
@@ -351,6 +363,7 @@ fn apart(declared: &mut ChildDeclaration, n: &mut u64) {
             }
         }
         *n += 1;
+        child.run_within = child.run_within.map(|within| within + Duration::from_nanos(*n * 100 + 30));
         child.heartbeat = child.heartbeat.map(|period| period + Duration::from_nanos(*n * 400));
     };
     differ(&mut declared.spec, n);
@@ -373,7 +386,10 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         kill_wait,
         significant,
         after,
+        needs: _,
         replica_of,
+        run_within,
+        restart_codes: _,
         heartbeat,
         checks: _,
         reports_health: _,
@@ -391,7 +407,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?} + {kill_wait:?}, backoff {backoff:?}, \
          limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, heartbeat \
-         {heartbeat:?}, once {once}, keep {keep}",
+         {heartbeat:?}, runs for {run_within:?}, once {once}, keep {keep}",
         "",
         declared.name,
         indent = 2 * depth,

@@ -160,7 +160,9 @@ impl Model {
         match (restart, exit) {
             (_, "ignored") => self.finish(&parent, path, IdleReason::Ignored, "ignored"),
             (Restart::Temporary, _) => self.finish(&parent, path, IdleReason::Finished, exit),
-            (Restart::Transient, exit) if !is_failure(exit) || exit == "auto-shutdown-failed" => {
+            (Restart::Transient, exit)
+                if !is_failure(exit) && exit != "restart-requested" || exit == "auto-shutdown-failed" =>
+            {
                 self.finish(&parent, path, IdleReason::Finished, exit);
             }
             (Restart::Permanent | Restart::Transient, _) => self.restart(&parent, path, exit),
@@ -201,7 +203,16 @@ impl Model {
             (None, None) => Some(Limit::DEFAULT_OF_A_CHILD),
             (limit, _) => limit,
         };
-        let own = own.filter(|limit| too_many_of_one(self.of(path), limit, now, is_failure(exit)));
+        // A restart that the child asked for is free, up to ten times a minute, unless it is a failed first start.
+        let mut free = false;
+        if exit == "restart-requested" {
+            let first = !self.at(path).attempt_ready && self.is_first_start(parent, path);
+            let minute = Limit::new(10, Duration::from_secs(60));
+            free = !too_many(&mut self.of(path).request_times, &minute, now) && !first;
+        }
+        let failed = is_failure(exit) || exit == "restart-requested";
+        let own = own.filter(|limit| !free && too_many_of_one(self.of(path), limit, now, failed));
+        let intensity = intensity.filter(|_| !free);
         let intensity = intensity.filter(|limit| too_many(&mut self.of(parent).intensity_times, limit, now));
         if own.is_some() {
             // The full number is allowed again after a restart of its supervisor.
@@ -216,10 +227,10 @@ impl Model {
         let child = self.of(path);
         child.restarting = true;
         let mut delay = Duration::ZERO;
-        if let Some(backoff) = child.spec.backoff {
+        if let Some(backoff) = child.spec.backoff.filter(|_| !free) {
             let names = path.rsplit('/').filter(|name| !name.is_empty());
             let random = jitter(random, names, child.attempt);
-            if is_failure(exit) {
+            if failed {
                 delay = backoff.delay(child.failure_steps, random);
                 child.failure_steps += 1;
             } else {

@@ -104,7 +104,7 @@ impl Model {
                 return DependencyState::Unreachable;
             }
             Phase::Idle(IdleReason::Finished) => match other.last_exit {
-                Some("stopped") => return DependencyState::Unreachable,
+                Some("stopped" | "restart-requested") => return DependencyState::Unreachable,
                 Some(exit) if is_failure(exit) => return DependencyState::Unreachable,
                 _ => true,
             },

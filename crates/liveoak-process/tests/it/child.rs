@@ -332,3 +332,36 @@ async fn many_attempts_leave_no_open_descriptor() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test]
+async fn an_exit_code_of_restart_codes_starts_the_program_again_at_once_without_a_charge() {
+    let (mut output, sink) = TreeOutput::new();
+    let line = "echo $LIVEOAK_ATTEMPT; [ $LIVEOAK_ATTEMPT -gt 10 ] || exit 75; exec sleep 1000";
+    let limit = Limit::new(0, Duration::from_secs(60));
+    let tree = tree(line, &sink, |program| program.restart_codes([75, 76]).limit(limit));
+    for attempt in 1..=11 {
+        assert_eq!(output.line().await, format!("/t/a: {attempt}"));
+    }
+    let exit = tree.snapshot().get("/t/a").and_then(|view| view.last_exit.clone()).expect("an exit");
+    assert_eq!(exit.to_string(), "asked for its restart: exit code 75");
+    within(tree.stop()).await;
+}
+
+#[tokio::test]
+async fn restart_codes_that_are_also_a_success_and_those_of_a_temporary_child_are_refused() {
+    let refused = |program: Program| async move {
+        match Supervisor::new("t").child(program).start().await {
+            Err(StartError::Spec(errors)) => errors.to_string(),
+            other => panic!("refused, not {other:?}"),
+        }
+    };
+    assert_eq!(
+        refused(Child::shell("a", "exit 0").restart_codes([75, 0])).await,
+        "/t/a: restart_codes: the exit code 0 is also a success; expected it in one of the two lists"
+    );
+    let temporary = Child::shell("a", "exit 0").restart(Restart::Temporary).restart_codes([75]);
+    assert_eq!(
+        refused(temporary).await,
+        "/t/a: restart_codes: a temporary child is never restarted, so it cannot ask for a restart; expected permanent or transient"
+    );
+}

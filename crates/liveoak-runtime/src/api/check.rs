@@ -5,15 +5,11 @@ use crate::api::ctx::Ctx;
 use crate::attempt::body::{Body, BoxError, Try, UserValue, add_user_value};
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::driver::{ChildBody, LiveAttempt, TreeInner};
-use liveoak_core::{CheckKind, CheckSpec, Exit, Name, bounded_text, error_text};
+use liveoak_core::{CheckKind, CheckSpec, Exit, MAX_REASON_BYTES, Name, bounded_text, error_text};
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-
-/// The most bytes of the answer of a check, or of the reason of a health, that are kept. A longer one is cut, and ends with
-/// `…`.
-pub const MAX_REASON_BYTES: usize = 1024;
 
 /// How often a check is tried, and when it counts as failed. Given to [`Child::readiness`], [`Child::liveness`] and
 /// [`Child::startup`].

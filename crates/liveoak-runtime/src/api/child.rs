@@ -8,7 +8,7 @@ use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
 use crate::util::lock::lock;
 use liveoak_core::{
-    ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Ready, Refusal, Restart,
+    ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Need, Ready, Refusal, Restart,
     SupervisorSpec,
 };
 use std::any::Any;
@@ -332,6 +332,15 @@ pub fn edge(child: &str, condition: Condition) -> Option<Edge> {
     Some(Edge { child, condition })
 }
 
+/// Adds a need to a spec, and the `after` edge that belongs to it.
+pub fn add_need(spec: &mut ChildSpec, child: &str, grace: Duration) {
+    let Some(edge) = edge(child, Condition::Ready) else { return };
+    spec.needs.push(Need { child: edge.child.clone(), grace });
+    if !spec.after.contains(&edge) {
+        spec.after.push(edge);
+    }
+}
+
 /// Adds the settings that the builders of children share, except those of groups. `$spec` is the field that keeps its
 /// `ChildSpec`.
 #[doc(hidden)]
@@ -378,6 +387,15 @@ macro_rules! common_settings {
                 self
             }
 
+            /// Sets how long an attempt may run once it is ready. Then it is asked to stop, killed after its stop
+            /// deadline, and has failed ([`Exit::RunTimeout`](crate::Exit::RunTimeout)). Zero is refused. The time
+            /// before readiness is bounded by the start deadline. Default: without limit.
+            #[must_use]
+            pub fn run_within(mut self, longest: ::std::time::Duration) -> Self {
+                self.$spec.run_within = Some(longest);
+                self
+            }
+
             /// Makes the end of this child count for the supervisor's
             /// [`auto_shutdown`](crate::Supervisor::auto_shutdown).
             #[must_use]
@@ -413,6 +431,26 @@ macro_rules! common_settings {
             #[must_use]
             pub fn after_when(mut self, child: &str, condition: $crate::Condition) -> Self {
                 self.$spec.after.extend($crate::internal::edge(child, condition));
+                self
+            }
+
+            /// Starts this child only when the sibling `child` is ready, and stops it when the sibling was not ready for 5 s.
+            /// See [`needs_within`](Self::needs_within).
+            #[must_use]
+            pub fn needs(self, child: &str) -> Self {
+                self.needs_within(child, $crate::Need::GRACE)
+            }
+
+            /// Starts this child only when the sibling `child` is ready, and stops it when the sibling was not ready for
+            /// `grace`. The stop is no failure and counts against no limit. This child then starts again after its own
+            /// backoff, when the sibling is ready. A sibling that is back within the grace changes nothing.
+            ///
+            /// The need also holds when the sibling has finished with success or is not needed. A replica set must have a
+            /// ready replica; in a supervisor, each direct child that is to run must be ready or finished. Temporary
+            /// children and groups cannot declare needs, and nothing can be added to a supervisor that declares them.
+            #[must_use]
+            pub fn needs_within(mut self, child: &str, grace: ::std::time::Duration) -> Self {
+                $crate::internal::add_need(&mut self.$spec, child, grace);
                 self
             }
         }

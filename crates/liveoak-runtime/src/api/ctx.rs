@@ -1,10 +1,11 @@
 //! The context of a running attempt: the questions that its code can ask, and the reports that it can make.
 
-use crate::api::check::MAX_REASON_BYTES;
 use crate::attempt::cell::AttemptListener as _;
 use crate::engine::driver::{LiveAttempt, TreeInner};
 use crate::util::{Either, race};
-use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path, Survivors, bounded_text};
+use liveoak_core::{
+    Attempt, ChildId, Exit, Health, Input, MAX_REASON_BYTES, Path, Refusal, Restart, Survivors, bounded_text,
+};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -86,6 +87,27 @@ impl Ctx {
         let reason = bounded_text(&reason, MAX_REASON_BYTES);
         let reason = (!reason.is_empty()).then(|| reason.into());
         self.report(Input::Health(self.cell.id, self.cell.attempt, health, reason));
+    }
+
+    /// Asks for the restart of this child. The attempt is asked to stop now ([`stopping`](Self::stopping) completes), and
+    /// is killed if it does not end within its stop deadline. Its exit is
+    /// [`Exit::RestartRequested`], unless the body returns a failure. The call does not wait.
+    ///
+    /// This is not a failure: the next attempt starts without a delay, and the restart counts against no limit. Siblings
+    /// follow the strategy of the supervisor. More than ten such restarts of one child within a minute are ordinary
+    /// failures, and so is a request before the child is ready in the first start of its supervisor, which fails this
+    /// start. While the child is being stopped, the call changes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal::IsTemporary`] if the child is temporary, and therefore never restarted.
+    pub fn restart_me(&self, reason: impl Into<String>) -> Result<(), Refusal> {
+        let cell = &self.cell;
+        let restart = cell.tree.state().machine.spec(cell.id).map(|spec| spec.restart);
+        if restart == Some(Restart::Temporary) {
+            return Err(Refusal::IsTemporary);
+        }
+        cell.tree.body_ended(cell, Exit::restart_requested(reason));
+        Ok(())
     }
 
     fn report(&self, input: Input) {

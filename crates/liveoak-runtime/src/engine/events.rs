@@ -289,6 +289,15 @@ impl std::fmt::Display for Line<'_> {
             EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
             EventKind::Stopped { stage, .. } => write!(f, "{path}: stopped ({})", stage.as_str()),
             EventKind::Killed { .. } => write!(f, "{path}: killing"),
+            EventKind::NeedLost { need, grace } => {
+                write!(
+                    f,
+                    "{path}: {need}, which it needs, is not ready; if that lasts {grace:?}, it is stopped"
+                )
+            }
+            EventKind::StoppedForNeed { need } => {
+                write!(f, "{path}: stopping for lack of {need}; it starts again when {need} is back")
+            }
             EventKind::Quarantined(gave_up) => {
                 write!(f, "{path}: quarantined: {gave_up}")?;
                 gave_up.retry_after.map_or(Ok(()), |after| write!(f, "; one more attempt in {after:.1?}"))

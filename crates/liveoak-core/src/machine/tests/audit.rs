@@ -34,9 +34,15 @@ impl Machine {
         assert!(settled, "not settled");
         let mut timers = BTreeSet::new();
         for child in self.arena.all() {
-            for purpose in
-                [Purpose::Phase, Purpose::Heartbeat, Purpose::Check, Purpose::Answer, Purpose::Wait]
-            {
+            for purpose in [
+                Purpose::Phase,
+                Purpose::Heartbeat,
+                Purpose::Check,
+                Purpose::Answer,
+                Purpose::Wait,
+                Purpose::Run,
+                Purpose::Need,
+            ] {
                 let at = self.deadline_of(child, purpose);
                 if at != Time::NEVER {
                     timers.insert((at, child, purpose));
@@ -145,6 +151,8 @@ impl Machine {
             Phase::Starting | Phase::Stopping { .. } => {}
         }
         let beats = phase == Phase::Running && state.spec.heartbeat.is_some() && state.sup.is_none();
+        let run_ends = phase == Phase::Running && state.spec.run_within.is_some();
+        assert_eq!(has(Purpose::Run), run_ends, "{path} is {phase:?} and the end of its run");
         assert_eq!(has(Purpose::Heartbeat), beats, "{path} is {phase:?} and its heartbeat");
         assert!(!has(Purpose::Answer) || phase == Phase::Waiting, "{path} is {phase:?} and answers late");
         let left = state.record.as_ref().and_then(|record| record.wait_left);

@@ -49,6 +49,7 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         (Exit::Code(1), failed),
         (Exit::Signal { signal: 9, core_dumped: false }, failed),
         (Exit::StartTimeout(SECOND), failed),
+        (Exit::RunTimeout(SECOND), failed),
         (Exit::HeartbeatTimeout(SECOND), failed),
         (Exit::Unhealthy(Arc::new(unhealthy)), failed),
         (Exit::Killed, failed),
@@ -58,6 +59,7 @@ fn table() -> Vec<(Exit, [Then; 3])> {
         (Exit::GaveUp(Arc::new(gave_up)), failed),
         // A failure, but also the declared end.
         (Exit::AutoShutdownFailed(Arc::new(significant)), wanted),
+        (Exit::restart_requested("new settings"), failed),
     ]
 }
 
@@ -78,6 +80,7 @@ fn the_table_of_this_file_has_every_exit() {
             | Exit::Code(_)
             | Exit::Signal { .. }
             | Exit::StartTimeout(_)
+            | Exit::RunTimeout(_)
             | Exit::HeartbeatTimeout(_)
             | Exit::Unhealthy(_)
             | Exit::Killed
@@ -85,11 +88,12 @@ fn the_table_of_this_file_has_every_exit() {
             | Exit::StillRuns(_)
             | Exit::StartFailed(_)
             | Exit::GaveUp(_)
-            | Exit::AutoShutdownFailed(_) => {}
+            | Exit::AutoShutdownFailed(_)
+            | Exit::RestartRequested(_) => {}
         }
     }
     // `StillRuns` has the word of `Abandoned`.
-    assert_eq!(seen.len(), 16);
+    assert_eq!(seen.len(), 18);
 }
 
 #[test]
@@ -130,15 +134,17 @@ fn check(case: &str, restart: Restart, exit: &Exit, strategy: Strategy, then: Th
         (Restarts, Strategy::RestForOne) => [1, 2, 2],
     };
     assert_eq!(["a", "b", "c"].map(|child| driver.view(child).attempt.0), attempts, "{case}");
-    let counted = usize::from(then == Restarts);
+    let restarts = usize::from(then == Restarts);
+    // A restart that the child asked for is not charged.
+    let charged = if exit.is_restart_request() { 0 } else { restarts };
     assert_eq!(
         driver.machine.supervisor(driver.machine.root().slot).window.len(),
-        counted,
+        charged,
         "{case}: the window"
     );
     assert_eq!(driver.view("b").last_exit.map(|exit| exit.kind()), Some(exit.kind()), "{case}");
     let groups = driver.events.iter().filter(|event| matches!(event.kind, EventKind::RestartSet { .. }));
-    assert_eq!(groups.count(), usize::from(counted == 1 && strategy != Strategy::OneForOne), "{case}");
+    assert_eq!(groups.count(), usize::from(restarts == 1 && strategy != Strategy::OneForOne), "{case}");
 }
 
 #[test]
@@ -161,7 +167,7 @@ fn every_exit_of_a_member_under_every_restart_type_has_the_expected_effect() {
             };
             assert_eq!(driver.log(), log, "{case}");
             assert_eq!(driver.states(["a", "b", "c"]), ["running", state, "running"], "{case}");
-            let counted = usize::from(then == Restarts);
+            let counted = usize::from(then == Restarts && !exit.is_restart_request());
             assert_eq!(
                 driver.machine.supervisor(driver.machine.root().slot).window.len(),
                 counted,

@@ -128,6 +128,7 @@ impl Replica {
             EventKind::Finished => {
                 self.set(event, ChildState::Idle(IdleReason::Finished));
             }
+            EventKind::NeedLost { .. } | EventKind::StoppedForNeed { .. } => {}
             EventKind::Ignored => {
                 self.set(event, ChildState::Idle(IdleReason::Ignored));
             }

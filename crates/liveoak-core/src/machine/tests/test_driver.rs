@@ -590,6 +590,8 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(Refusal::Full { .. }) => "full",
+        Err(Refusal::IsTemporary) => "is-temporary",
+        Err(Refusal::DeclaresNeeds { .. }) => "declares-needs",
         Err(Refusal::Busy) => "busy",
         Err(Refusal::DestructorsWaiting) => "destructors waiting",
         Err(Refusal::IsRoot) => "is root",
