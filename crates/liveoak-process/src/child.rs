@@ -17,6 +17,7 @@ use crate::process::{Process, SignalError};
 use crate::quick_ends::QuickEnds;
 use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
+use crate::spawn_failed::{cannot_check, start_failed};
 use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
 use liveoak_runtime::{
@@ -262,31 +263,6 @@ fn log_output(path: &Path, line: OutputLine<'_>) {
     log_text(text.len(), move || tracing::info!(target: "liveoak::output", path = %path, stream, "{text}"));
 }
 
-/// The error with which an attempt [fails](Exit::Failed) if its program could not be started.
-#[derive(Debug)]
-pub struct SpawnFailed(pub SpawnError);
-
-impl fmt::Display for SpawnFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "could not {}", self.0)
-    }
-}
-
-impl std::error::Error for SpawnFailed {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
-
-/// Returns the exit of an attempt whose program could not be started. If a later attempt would fail as well, for
-/// example because the program is missing, a first start is not retried.
-fn start_failed(error: SpawnError) -> Exit {
-    match error.is_retryable() {
-        true => Exit::failed(SpawnFailed(error)),
-        false => Exit::failed_not_retryable(SpawnFailed(error)),
-    }
-}
-
 /// Runs the attempts of one child. All attempts share it.
 struct ProgramRunner {
     command: Arc<CommandLine>,
@@ -506,11 +482,6 @@ impl ProgramRunner {
             Status::Lost => Exit::failed(status.to_string()),
         }
     }
-}
-
-/// Returns the exit of an attempt whose probe command cannot be run.
-fn cannot_check(error: SpawnError) -> Exit {
-    Exit::failed_not_retryable(SpawnFailed(SpawnError::ReadyCheck { source: Box::new(error) }))
 }
 
 /// Logs why the child is not ready yet, when it is stopped before it was ready.

@@ -77,10 +77,11 @@ mod quick_ends;
 mod resolve;
 mod signal;
 mod spawn_error;
+mod spawn_failed;
 mod spawner;
 mod suspension;
 
-pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};
+pub use child::{OutputSink, ProcessChild, Program};
 pub use command::{Argv, Ask, CommandLine, OutputMode, Stdin};
 pub use environment::IDENTITY_VARIABLES;
 pub use exit_watch::Status;
@@ -94,3 +95,4 @@ pub use probe::{HttpUrl, LogPattern, Probe, ProbeError, ProbeFailure, ProbeKind,
 pub use process::{Finished, Process, SignalError};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn_error::SpawnError;
+pub use spawn_failed::SpawnFailed;

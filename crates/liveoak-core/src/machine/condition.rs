@@ -180,14 +180,17 @@ impl Machine {
     /// Returns `true` if a child is ready now. A supervisor is ready while each of its direct children that is to run is
     /// ready or finished; a group is ready while it runs.
     pub(super) fn is_ready_now(&self, child: Index) -> bool {
-        let state = &self.arena[child];
+        let up = |child: Index| {
+            let state = &self.arena[child];
+            state.phase == Phase::Running && !state.is_unready() && !state.is_trial()
+        };
         let is_up = |below: &Index| {
             let state = &self.arena[*below];
             let finished = matches!(state.phase, Phase::Idle(IdleReason::Finished | IdleReason::Ignored));
-            !state.intent.is_to_run() || state.phase == Phase::Running || finished
+            !state.intent.is_to_run() || finished || up(*below)
         };
-        let below = state.sup.as_ref().map_or(&[][..], |sup| sup.ordered());
-        state.phase == Phase::Running && below.iter().all(is_up)
+        let below = self.arena[child].sup.as_ref().map_or(&[][..], |sup| sup.ordered());
+        up(child) && below.iter().all(is_up)
     }
 
     pub(super) fn dependency_state(&self, sup: Index, edge: &Edge) -> DependencyState {

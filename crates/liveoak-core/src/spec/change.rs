@@ -190,6 +190,12 @@ fn note<T: PartialEq>(found: &mut Vec<String>, what: &str, old: &T, new: &T, sho
     }
 }
 
+/// Lists the values, or says that there are none.
+fn listed<T>(values: &[T], shown: impl Fn(&T) -> String) -> String {
+    let texts: Vec<String> = values.iter().map(shown).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}
+
 /// Notes how two specs differ. `of` stands in front of the name of each field.
 fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDifference) {
     // Every field is named, so that a new one is not forgotten.
@@ -227,14 +233,10 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("kill_wait"), &old.kill_wait, kill_wait, shown_time);
     note(changed, &name("significant"), &old.significant, significant, ToString::to_string);
     note(changed, &name("after"), &old.after, after, |edges| {
-        let edges: Vec<String> =
-            edges.iter().map(|edge| format!("{} {}", edge.child, edge.condition)).collect();
-        if edges.is_empty() { "none".to_owned() } else { edges.join(", ") }
+        listed(edges, |edge| format!("{} {}", edge.child, edge.condition))
     });
     note(changed, &name("needs"), &old.needs, needs, |needs| {
-        let needs: Vec<String> =
-            needs.iter().map(|need| format!("{} (grace {})", need.child, shown_time(&need.grace))).collect();
-        if needs.is_empty() { "none".to_owned() } else { needs.join(", ") }
+        listed(needs, |need| format!("{} (grace {})", need.child, shown_time(&need.grace)))
     });
     let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
     note(changed, &name("replica_of"), &old.replica_of, replica_of, set);

@@ -33,6 +33,7 @@ mod reference;
 #[path = "../../src/machine/tests/replica.rs"]
 mod replica;
 mod steps;
+mod stop_order;
 mod stopping;
 mod survivors;
 mod waiting;

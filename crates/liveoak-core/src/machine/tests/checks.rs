@@ -3,8 +3,8 @@
 use super::shape::{SECOND, leaf, millis, name, secs, sup};
 use super::test_driver::{Checked, Obeys, TestDriver};
 use crate::{
-    CheckKind, CheckSpec, ChildDeclaration, Command, Condition, EventKind, Exit, GiveUp, Health, Input,
-    Limit, Machine, SpecProblem, Time,
+    CheckKind, CheckSpec, ChildDeclaration, Command, Condition, Edge, EventKind, Exit, GiveUp, Health, Input,
+    Limit, Machine, Need, SpecProblem, Time,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -147,6 +147,24 @@ fn a_child_that_comes_after_an_unready_child_starts_when_that_is_ready_again() {
     set(&mut driver, "db.r", None);
     driver.advance(secs(1));
     assert_eq!(driver.state("web"), "running");
+}
+
+#[test]
+fn a_child_that_needs_an_unready_child_is_stopped_after_its_grace_and_starts_when_that_is_ready_again() {
+    let db = || leaf("db").checked(CheckSpec { failures: 1, ..readiness("r") });
+    let edge = Edge { child: name("s"), condition: Condition::Ready };
+    let need = Need { child: name("s"), grace: secs(5) };
+    let web = leaf("web").with(|spec| (spec.after, spec.needs) = (vec![edge], vec![need]));
+    let mut driver = TestDriver::started(&sup("t", [sup("s", [db()]), web]));
+    set(&mut driver, "s/db.r", Some(Checked::Fails));
+    driver.advance(secs(5));
+    assert_eq!((driver.view("s/db").ready, driver.state("web")), (false, "running"), "the grace is not over");
+    driver.advance(secs(1));
+    assert_eq!(driver.state("web"), "waiting");
+    set(&mut driver, "s/db.r", None);
+    driver.advance(secs(1));
+    assert_eq!((driver.state("web"), driver.view("web").restarts), ("running", 0));
+    assert_eq!(driver.view("s/db").attempt.0, 1, "a readiness check restarts nothing");
 }
 
 #[test]
