@@ -105,9 +105,11 @@ impl Machine {
         if !is_first_failure && (keeps == 0 || !has_failed && !exit.is_failure()) {
             return;
         }
-        let record = ExitRecord::new(Attempt(state.attempt), self.now, ran, exit, stopped_by_others);
+        let attempt = Attempt(state.attempt);
+        let now = self.now;
+        let record_in = |used| ExitRecord::new(attempt, now, ran, exit, stopped_by_others, used);
         if is_first_failure {
-            let failure = FirstFailure { path: self.arena.path_of(child), exit: record.clone() };
+            let failure = FirstFailure { path: self.arena.path_of(child), exit: record_in(String::new()) };
             self.history.first_failure = Some(Arc::new(failure));
         }
         if keeps == 0 {
@@ -115,10 +117,9 @@ impl Machine {
         }
         // A snapshot may share the list. Then the list is copied once.
         let exits = Arc::make_mut(self.arena.record_or_new(child).exits.get_or_insert_default());
-        if exits.len() >= keeps {
-            exits.pop_front();
-        }
-        exits.push_back(record);
+        // A new exit takes the memory of the one that it displaces.
+        let displaced = if exits.len() >= keeps { exits.pop_front() } else { None };
+        exits.push_back(record_in(displaced.map(|displaced| displaced.text).unwrap_or_default()));
     }
 
     /// Returns what is declared of a child. In a copy, the members of a group have only the spec of their group.
