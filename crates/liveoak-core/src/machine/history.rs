@@ -85,13 +85,6 @@ impl Machine {
         }
     }
 
-    /// Notes that the command on a child has taken effect: later events do not follow from it.
-    pub(super) fn command_took_effect(&mut self, child: Index) {
-        if let Some(record) = &mut self.arena[child].record {
-            record.command_open = false;
-        }
-    }
-
     /// Keeps the exit of the last attempt, if the child has failed now or before.
     pub(super) fn record_exit(&mut self, child: Index, ran: Duration, exit: &Exit, stopped_by_others: bool) {
         let state = &self.arena[child];
