@@ -172,6 +172,9 @@ impl Exit {
     }
 }
 
+/// What stands before the text of a failure.
+pub(crate) const FAILED: &str = "failed: ";
+
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,7 +182,10 @@ impl fmt::Display for Exit {
             Self::Ignored => f.write_str("not needed here"),
             Self::Stopped => f.write_str("stopped as asked"),
             Self::AutoShutdown => f.write_str("ended because its significant children had ended"),
-            Self::Failed(failure) => write!(f, "failed: {failure}"),
+            Self::Failed(failure) => {
+                f.write_str(FAILED)?;
+                f.write_str(failure.text())
+            }
             Self::Panicked(panic) => panic.fmt(f),
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal { signal, core_dumped } => {

@@ -1,8 +1,10 @@
 //! What happened to a child and to its tree before: the last exits, the last commands, and the use of limits.
 
+use crate::exit::FAILED;
+use crate::text::BoundedText;
 use crate::{Attempt, ChildId, Exit, LimitExceeded, Origin, Path, Time};
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,16 +37,34 @@ pub struct ExitRecord {
 }
 
 impl ExitRecord {
+    /// Returns the record of an exit. Its text uses the memory of the text `used`, whose content is lost.
     pub(crate) fn new(
         attempt: Attempt,
         at: Time,
         ran: Duration,
         exit: &Exit,
         stopped_by_others: bool,
+        used: String,
     ) -> Self {
-        let text = crate::bounded_text(exit, MAX_EXIT_TEXT_BYTES);
+        let text = bounded_exit_text(exit, used);
         Self { attempt, at, ran, kind: exit.kind(), text, failed: exit.is_failure(), stopped_by_others }
     }
+}
+
+/// Returns the text of an exit, at most [`MAX_EXIT_TEXT_BYTES`] of it, in the memory of the text `used`.
+fn bounded_exit_text(exit: &Exit, mut used: String) -> String {
+    used.clear();
+    // A child may fail very often, and the text of a failure exists already: it is copied and not formatted.
+    if let Exit::Failed(failure) = exit {
+        used.reserve((FAILED.len() + failure.text().len()).min(MAX_EXIT_TEXT_BYTES));
+    }
+    let mut out = BoundedText::in_memory_of(used, MAX_EXIT_TEXT_BYTES);
+    // Once the text is cut, the writer refuses the rest.
+    let _ = match exit {
+        Exit::Failed(failure) => out.write_str(FAILED).and_then(|()| out.write_str(failure.text())),
+        exit => write!(out, "{exit}"),
+    };
+    out.into_text()
 }
 
 /// A command that a tree was given.
@@ -170,6 +190,26 @@ mod tests {
             (273_600_000, "3d 4h"),
         ] {
             assert_eq!(Span(Duration::from_millis(millis)).to_string(), shown);
+        }
+    }
+    #[test]
+    fn a_kept_exit_has_the_text_of_its_exit_whatever_memory_it_takes() {
+        let long = "é".repeat(MAX_EXIT_TEXT_BYTES);
+        let exits = [
+            Exit::Completed,
+            Exit::Code(7),
+            Exit::failed("boom"),
+            Exit::failed(""),
+            Exit::failed("x".repeat(MAX_EXIT_TEXT_BYTES - 8)),
+            Exit::failed("x".repeat(MAX_EXIT_TEXT_BYTES - 7)),
+            Exit::failed(long),
+        ];
+        for exit in &exits {
+            let shown = crate::bounded_text(exit, MAX_EXIT_TEXT_BYTES);
+            for used in ["", "an earlier text", &"y".repeat(MAX_EXIT_TEXT_BYTES)] {
+                let kept = bounded_exit_text(exit, used.to_owned());
+                assert_eq!(kept, shown, "in the memory of {} bytes", used.len());
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ const MAX_SOURCES: usize = 64;
 const CUT: &str = "…";
 
 /// A text with a limit on its bytes. A longer text is cut, and ends with `…`.
-struct BoundedText {
+pub(crate) struct BoundedText {
     text: String,
     max: usize,
     is_cut: bool,
@@ -19,7 +19,16 @@ struct BoundedText {
 impl BoundedText {
     /// Returns an empty text that takes at most `max` bytes.
     const fn new(max: usize) -> Self {
-        Self { text: String::new(), max, is_cut: false }
+        Self::in_memory_of(String::new(), max)
+    }
+
+    /// Returns an empty text that takes at most `max` bytes, in the memory of the empty text `text`.
+    pub(crate) const fn in_memory_of(text: String, max: usize) -> Self {
+        Self { text, max, is_cut: false }
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.text
     }
 }
 
@@ -31,7 +40,7 @@ impl fmt::Write for BoundedText {
         }
         if more.len() <= self.max - self.text.len() {
             // Most texts come in one piece. Such a text gets exactly the memory that it needs.
-            if self.text.is_empty() {
+            if self.text.capacity() == 0 {
                 self.text = more.to_owned();
             } else {
                 self.text.push_str(more);

@@ -18,16 +18,22 @@ use std::time::Duration;
 
 impl Machine {
     /// Begins the startup checks of a child, or its other checks. Returns `false` if it has none of them.
+    #[inline]
     pub(super) fn begin_checks(&mut self, child: Index, startup: bool) -> bool {
-        let spec = &self.arena[child].spec;
-        if !spec.has_check(startup) {
-            return false;
+        // Most children have no checks.
+        let has_any = self.arena[child].spec.has_check(startup);
+        if has_any {
+            self.begin_given_checks(child, startup);
         }
+        has_any
+    }
+
+    fn begin_given_checks(&mut self, child: Index, startup: bool) {
+        let spec = &self.arena[child].spec;
         let seed = seed_of(self.arena.path_of(child).as_str());
         let checks = RunningChecks::begin(spec.checks(), startup, self.now, seed);
         self.arena.record_or_new(child).checks = Some(Box::new(checks));
         self.schedule_checks(child);
-        true
     }
 
     /// Returns the checks of a child, unless it is stopping or down.

@@ -61,18 +61,24 @@ pub(super) enum Blocker {
 impl Machine {
     /// Returns the siblings that a restart of `failed` takes down and starts again in order. Returns `None` if `failed`
     /// restarts alone. No other code decides which children belong to a restart set.
+    #[inline]
     pub(super) fn restart_set(&self, sup: Index, failed: Index) -> Option<Vec<Index>> {
-        let state = self.arena.sup(sup);
-        let children = state.ordered().iter().copied();
-        match state.rules.strategy {
+        match self.arena.sup(sup).rules.strategy {
             Strategy::OneForOne => None,
-            Strategy::OneForAll => Some(children.filter(|child| *child != failed).collect()),
+            Strategy::OneForAll => Some(self.siblings_behind(sup, failed, 0)),
             Strategy::RestForOne => {
-                let position = state.ordered().iter().position(|child| *child == failed);
+                let children = self.arena.sup(sup).ordered();
+                let position = children.iter().position(|child| *child == failed);
                 let later = position.map_or(usize::MAX, |position| self.place(sup, position).end);
-                Some(children.skip(later).collect())
+                Some(self.siblings_behind(sup, failed, later))
             }
         }
+    }
+
+    /// Returns the siblings of `child` from this position of the start order on.
+    fn siblings_behind(&self, sup: Index, child: Index, position: usize) -> Vec<Index> {
+        let behind = self.arena.sup(sup).ordered().iter().copied().skip(position);
+        behind.filter(|sibling| *sibling != child).collect()
     }
 
     /// Returns the positions of the start order that are one place with this position: those of its replica set, or only

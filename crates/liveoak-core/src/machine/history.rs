@@ -85,13 +85,6 @@ impl Machine {
         }
     }
 
-    /// Notes that the command on a child has taken effect: later events do not follow from it.
-    pub(super) fn command_took_effect(&mut self, child: Index) {
-        if let Some(record) = &mut self.arena[child].record {
-            record.command_open = false;
-        }
-    }
-
     /// Keeps the exit of the last attempt, if the child has failed now or before.
     pub(super) fn record_exit(&mut self, child: Index, ran: Duration, exit: &Exit, stopped_by_others: bool) {
         let state = &self.arena[child];
@@ -105,9 +98,11 @@ impl Machine {
         if !is_first_failure && (keeps == 0 || !has_failed && !exit.is_failure()) {
             return;
         }
-        let record = ExitRecord::new(Attempt(state.attempt), self.now, ran, exit, stopped_by_others);
+        let attempt = Attempt(state.attempt);
+        let now = self.now;
+        let record_in = |used| ExitRecord::new(attempt, now, ran, exit, stopped_by_others, used);
         if is_first_failure {
-            let failure = FirstFailure { path: self.arena.path_of(child), exit: record.clone() };
+            let failure = FirstFailure { path: self.arena.path_of(child), exit: record_in(String::new()) };
             self.history.first_failure = Some(Arc::new(failure));
         }
         if keeps == 0 {
@@ -115,10 +110,9 @@ impl Machine {
         }
         // A snapshot may share the list. Then the list is copied once.
         let exits = Arc::make_mut(self.arena.record_or_new(child).exits.get_or_insert_default());
-        if exits.len() >= keeps {
-            exits.pop_front();
-        }
-        exits.push_back(record);
+        // A new exit takes the memory of the one that it displaces.
+        let displaced = if exits.len() >= keeps { exits.pop_front() } else { None };
+        exits.push_back(record_in(displaced.map(|displaced| displaced.text).unwrap_or_default()));
     }
 
     /// Returns what is declared of a child. In a copy, the members of a group have only the spec of their group.

@@ -21,9 +21,8 @@ impl Machine {
         self.mark_watching_supervisors(self.arena[child].parent);
     }
 
-    /// Changes the phase of a child like [`set_phase`](Self::set_phase), but leaves its health as it is and marks no supervisor.
-    /// The phase must be set once more before the current input has been handled.
-    pub(super) fn change_phase(&mut self, child: Index, phase: Phase) {
+    /// Changes the phase like [`set_phase`](Self::set_phase), but leaves the health of the child as it is and marks no supervisor.
+    fn change_phase(&mut self, child: Index, phase: Phase) {
         let state = &self.arena[child];
         let (before, has_timers) = (state.phase, state.has_timers_of_phase());
         // If the attempt has ended, it was judged before.

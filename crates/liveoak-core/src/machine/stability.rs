@@ -15,7 +15,7 @@
 //! the attempt has ended.
 
 use super::Machine;
-use super::state::{BackoffSteps, Index, Phase, Readiness};
+use super::state::{BackoffSteps, Index, Phase, Readiness, SupervisorState};
 use crate::{Exit, Time};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ impl Machine {
     }
 
     /// Returns `true` if the last attempt of a child is stable.
+    #[inline]
     pub(super) fn is_stable(&self, child: Index) -> bool {
         let state = &self.arena[child];
         if state.phase != Phase::Running || state.flags.attempt_stable {
@@ -43,9 +44,13 @@ impl Machine {
         if checks.is_some_and(|checks| checks.was_stable) {
             return true;
         }
-        let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) else {
-            return self.was_ready_long_enough(child);
-        };
+        match &state.sup {
+            Some(sup) if !sup.is_group() => self.is_stable_supervisor(child, sup),
+            _ => self.was_ready_long_enough(child),
+        }
+    }
+
+    fn is_stable_supervisor(&self, child: Index, sup: &SupervisorState) -> bool {
         let mut any_ran = false;
         for &below in sup.ordered().iter().filter(|below| self.is_part_of_the_attempt(**below)) {
             let state = &self.arena[below];
@@ -60,13 +65,16 @@ impl Machine {
 
     /// Returns `true` if a running child has been ready for `reset_after` without a break, as far as the deadlines and the
     /// heartbeats show.
+    #[inline]
     fn was_ready_long_enough(&self, child: Index) -> bool {
-        let (state, now) = (&self.arena[child], self.now);
+        let state = &self.arena[child];
         let enough = state.spec.reset_after();
         // Most attempts that fail end early, so the rest need not be looked up for them.
-        if now.since(state.since) < enough {
-            return false;
-        }
+        self.now.since(state.since) >= enough && self.was_ready_without_break(child, enough)
+    }
+
+    fn was_ready_without_break(&self, child: Index, enough: Duration) -> bool {
+        let state = &self.arena[child];
         let checks = state.record.as_ref().and_then(|record| record.checks.as_deref());
         let checked_since = checks.map_or(Time::ZERO, |checks| checks.ready_span().0);
         let ready_since = state.since.max(checked_since).max(self.has_run_since());

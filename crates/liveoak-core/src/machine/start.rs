@@ -2,7 +2,7 @@
 
 use super::state::{Flags, Index, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine, Outcome};
-use crate::{EventKind, IdleReason, Ready};
+use crate::{Attempt, ChildId, EventKind, IdleReason, Ready};
 use std::time::Duration;
 
 /// How often a heartbeat is checked within its period: a stuck child is noticed at most a quarter of the period late.
@@ -36,22 +36,18 @@ impl Machine {
         let (within, ready) = (state.spec.start_within, state.spec.ready);
         let waits_for_checks = state.spec.has_check(true);
         if state.sup.is_none() && ready == Ready::AtOnce && !waits_for_checks {
-            // The child is ready at once, so its health as a starting child is never seen, and need not be counted.
-            self.change_phase(child, Phase::Starting);
-        } else {
-            self.set_phase(child, Phase::Starting);
+            // The child is ready at once, so it is never seen as starting.
+            let (id, attempt) = self.count_attempt(child);
+            self.push(Effect::Start(id, attempt));
+            return self.set_ready(child);
         }
-        self.count_attempt(child);
-        let (id, attempt) = self.arena.attempt_of(child);
+        self.set_phase(child, Phase::Starting);
+        let (id, attempt) = self.count_attempt(child);
         let Some(sup) = &mut self.arena[child].sup else {
             self.push(Effect::Start(id, attempt));
-            match ready {
-                Ready::AtOnce if waits_for_checks => {
-                    self.set_timer_in(child, Purpose::Phase, within);
-                    self.begin_checks(child, true);
-                }
-                Ready::AtOnce => self.mark_ready(child),
-                Ready::Reported => self.set_timer_in(child, Purpose::Phase, within),
+            self.set_timer_in(child, Purpose::Phase, within);
+            if ready == Ready::AtOnce {
+                self.begin_checks(child, true);
             }
             return;
         };
@@ -70,8 +66,8 @@ impl Machine {
         }
     }
 
-    /// Numbers a new attempt, and resets the state that belonged to the previous attempt only.
-    pub(super) fn count_attempt(&mut self, child: Index) {
+    /// Numbers a new attempt, and resets the state that belonged to the previous attempt only. Returns the attempt.
+    pub(super) fn count_attempt(&mut self, child: Index) -> (ChildId, Attempt) {
         let now = self.now;
         let state = &mut self.arena[child];
         state.attempt += 1;
@@ -89,8 +85,9 @@ impl Machine {
         if restart {
             self.arena.record_or_new(child).restarts += 1;
         }
-        let (_, attempt) = self.arena.attempt_of(child);
+        let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Starting { attempt, restart });
+        (id, attempt)
     }
 
     /// Begins the ordered start of all children of a supervisor, and resets their flags. The failures in a row, the
@@ -152,9 +149,13 @@ impl Machine {
 
     /// Notes that the attempt is ready. A late or repeated report changes nothing.
     pub(super) fn mark_ready(&mut self, child: Index) {
-        if self.arena[child].phase != Phase::Starting {
-            return;
+        if self.arena[child].phase == Phase::Starting {
+            self.set_ready(child);
         }
+    }
+
+    /// Makes the child ready: its live attempt is starting, or was begun just now.
+    fn set_ready(&mut self, child: Index) {
         self.set_phase(child, Phase::Running);
         let now = self.now;
         let state = &mut self.arena[child];
@@ -166,21 +167,24 @@ impl Machine {
         let (took, parent, beats) = (now.since(state.started), state.parent, state.spec.heartbeat.is_some());
         let (id, attempt) = self.arena.attempt_of(child);
         self.emit(child, || EventKind::Ready { attempt, took });
-        self.command_took_effect(child);
         if beats {
             let record = self.arena.record_or_new(child);
             (record.last_beat, record.judged_from) = (now, None);
             self.schedule_heartbeat_check(child);
         }
-        if self.arena[child].is_trial() {
-            let stable_at = now.after(self.arena[child].spec.reset_after());
-            self.set_timer(child, Purpose::Phase, stable_at);
-        }
         self.begin_checks(child, false);
-        if let Some(within) = run_within {
+        if let Some(record) = &mut self.arena[child].record {
+            // Later events do not follow from the last command.
+            record.command_open = false;
+            if record.trial {
+                let stable_at = now.after(self.arena[child].spec.reset_after());
+                self.set_timer(child, Purpose::Phase, stable_at);
+            }
+            if let Some(within) = run_within {
             self.set_timer_in(child, Purpose::Run, within);
         }
         self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
+        }
         self.tell_ready(id, attempt);
         match parent {
             None if first => self.push(Effect::TreeReady),

@@ -28,15 +28,17 @@ impl Machine {
     }
 
     /// Quarantines a child that would start now, if processes of its last attempt are still alive. Returns `true` if so.
+    #[inline]
     pub(super) fn quarantine_if_survived(&mut self, child: Index) -> bool {
-        let survivors = self.survivors_of(child).cloned();
-        if let Some(survivors) = &survivors {
-            self.quarantine_because_of(child, survivors);
+        let has_survivors = self.survivors_of(child).is_some();
+        if has_survivors {
+            self.quarantine_because_of_survivors(child);
         }
-        survivors.is_some()
+        has_survivors
     }
 
-    fn quarantine_because_of(&mut self, child: Index, survivors: &Arc<Survivors>) {
+    fn quarantine_because_of_survivors(&mut self, child: Index) {
+        let Some(survivors) = &self.survivors_of(child).cloned() else { return };
         self.emit(child, || EventKind::StillRuns(Arc::clone(survivors)));
         self.arena[child].flags.start_requested = false;
         self.set_phase(child, Phase::Idle(IdleReason::Quarantined));

@@ -252,11 +252,13 @@ impl ChildSpec {
     }
 
     /// Returns `true` if the child has a check of one of these kinds.
+    #[inline]
     pub(crate) fn has_check(&self, startup: bool) -> bool {
         self.checks().iter().any(|check| (check.kind == CheckKind::Startup) == startup)
     }
 
     /// Returns `true` if anything says how healthy the child is.
+    #[inline]
     pub(crate) fn has_health(&self) -> bool {
         self.reports_health || self.has_check(false)
     }

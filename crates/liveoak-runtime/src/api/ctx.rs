@@ -244,15 +244,14 @@ thread_local! {
 /// Runs `f` as code of the attempt of `ctx`, so that [`current`] finds this attempt. Returns the context again. `f` must
 /// not panic.
 pub(crate) fn with_current<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
-    let mut given = Some(Current { ctx: Some(ctx), listens: false, place: None });
+    let mut given = Current { ctx: Some(ctx), listens: false, place: None };
     // A thread whose local storage is torn down has no current context, but may still drop a runtime that it owns.
-    let before = CURRENT.try_with(|current| given.take().map(|given| current.replace(given)));
+    let swapped = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), &mut given)).is_ok();
     let outcome = f();
-    let after = match before {
-        Ok(Some(before)) => Some(CURRENT.replace(before)),
-        Ok(None) | Err(_) => given,
-    };
-    match after.and_then(|current| current.ctx) {
+    if swapped {
+        let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), &mut given));
+    }
+    match given.ctx {
         Some(ctx) => (ctx, outcome),
         None => unreachable!("each call puts back the context that it found"),
     }

@@ -56,10 +56,12 @@ impl CarriedValues {
     }
 
     /// Judges the value of a child whose attempt has ended. Returns the value if it must be dropped.
+    #[inline]
     pub(crate) fn attempt_ended(&self, id: ChildId, attempt: Attempt, exit: &Exit) -> Option<UserValue> {
-        if !self.any.load(Ordering::SeqCst) {
-            return None;
-        }
+        if self.any.load(Ordering::SeqCst) { self.judge(id, attempt, exit) } else { None }
+    }
+
+    fn judge(&self, id: ChildId, attempt: Attempt, exit: &Exit) -> Option<UserValue> {
         let mut values = lock(&self.values);
         let carried = values.get(&id)?;
         let panicked = matches!(exit, Exit::Panicked(_)) && !carried.survives_panic;

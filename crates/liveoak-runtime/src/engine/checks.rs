@@ -37,10 +37,14 @@ impl OpenTries {
     }
 
     /// Ends the tries of an attempt, or one of them.
+    #[inline]
     pub(crate) fn end(&self, id: ChildId, attempt: Attempt, index: Option<u32>) {
-        if !self.any.load(Ordering::SeqCst) {
-            return;
+        if self.any.load(Ordering::SeqCst) {
+            self.end_some(id, attempt, index);
         }
+    }
+
+    fn end_some(&self, id: ChildId, attempt: Attempt, index: Option<u32>) {
         let mut by_attempt = lock(&self.by_attempt);
         let ended = match index {
             Some(index) => by_attempt

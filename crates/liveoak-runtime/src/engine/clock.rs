@@ -58,13 +58,18 @@ impl Clock {
         drop(self.handle.spawn_blocking(job));
     }
 
+    #[inline]
     pub(crate) fn release(&self, attempt: (ChildId, Attempt)) {
         if self.pausable {
-            let mut holds = lock(&self.holds);
-            // Most attempts do not hold the clock: skip the look-up for them.
-            if !holds.is_empty() {
-                holds.remove(&attempt);
-            }
+            self.release_if_held(attempt);
+        }
+    }
+
+    fn release_if_held(&self, attempt: (ChildId, Attempt)) {
+        let mut holds = lock(&self.holds);
+        // Most attempts do not hold the clock: skip the look-up for them.
+        if !holds.is_empty() {
+            holds.remove(&attempt);
         }
     }
 
