@@ -34,20 +34,22 @@
 //! 16. `reply` - when a command is answered, and the report of a stop
 //! 17. `self_wait` - waits of a body for the end or the readiness of its own attempt
 //! 18. `survivors` - processes that are still alive after their attempt was abandoned
-//! 19. `checks` - when the checks of a child are tried
-//! 20. `start` - the start of one attempt
-//! 21. `trial` - trial attempts of quarantined children
-//! 22. `stopped` - what follows when a child is down
-//! 23. `stop` - the orders to ask and to kill
-//! 24. `auto_shutdown` - the end of a supervisor with its significant children
-//! 25. `restart` - limits, backoff, restart set, giving up
-//! 26. `exit` - the end of an attempt, and what follows its exit
-//! 27. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 28. `time_jump` - deadlines that are seen late, because the process could not run
-//! 29. `verdict` - what follows from the answers of checks
-//! 30. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 31. `command` - what each command does; adding children and members
-//! 32. `mod` - the machine itself: it takes inputs and gives effects
+//! 19. `paused` - what a pause means for one child
+//! 20. `checks` - when the checks of a child are tried
+//! 21. `start` - the start of one attempt
+//! 22. `trial` - trial attempts of quarantined children
+//! 23. `pause` - the commands to pause and to resume
+//! 24. `stopped` - what follows when a child is down
+//! 25. `stop` - the orders to ask and to kill
+//! 26. `auto_shutdown` - the end of a supervisor with its significant children
+//! 27. `restart` - limits, backoff, restart set, giving up
+//! 28. `exit` - the end of an attempt, and what follows its exit
+//! 29. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 30. `time_jump` - deadlines that are seen late, because the process could not run
+//! 31. `verdict` - what follows from the answers of checks
+//! 32. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 33. `command` - what each command does; adding children and members
+//! 34. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -65,6 +67,8 @@ mod explain;
 mod health;
 mod history;
 mod interface;
+mod pause;
+mod paused;
 mod phase;
 mod plan;
 mod reply;

@@ -108,6 +108,7 @@ impl Machine {
             state.flags = Flags {
                 stopped_by_others: state.flags.stopped_by_others,
                 let_go: state.flags.let_go,
+                paused: state.flags.paused,
                 ..Flags::default()
             };
             if let Some(record) = &mut state.record {
@@ -117,7 +118,7 @@ impl Machine {
             if state.intent.is_to_run() {
                 match (state.is_used_up(), state.phase) {
                     (false, _) => {
-                        if !self.quarantine_if_survived(child) {
+                        if !self.quarantine_if_survived(child) && !self.park_if_paused(child) {
                             self.enqueue_start(child);
                         }
                     }

@@ -6,6 +6,7 @@
 mod after;
 mod audit;
 mod auto_shutdown;
+mod by_command;
 mod checks;
 mod command;
 mod conformance_restart;
@@ -13,6 +14,7 @@ mod conformance_start;
 mod conformance_stop;
 mod copies;
 mod dedicated_runtime;
+mod down_by_command;
 mod ends;
 mod enough;
 mod explain;

@@ -282,8 +282,9 @@ impl TestDriver {
     pub(super) fn command_to(&mut self, id: ChildId, command: Command) -> RequestId {
         let request = self.request();
         match command {
-            Command::Stop | Command::Remove => self.stopped_by_request.insert(id),
-            Command::Start | Command::Restart => self.stopped_by_request.remove(&id),
+            Command::Stop | Command::Remove | Command::Quarantine => self.stopped_by_request.insert(id),
+            Command::Start | Command::Restart | Command::Release => self.stopped_by_request.remove(&id),
+            Command::Pause | Command::Resume => true,
         };
         self.input(Input::Command { request, id, command });
         if let Some(Err(_)) = self.answer(request) {
@@ -578,6 +579,10 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Ok(Outcome::Exited { .. }) => "exited",
         Ok(Outcome::Stopped(_)) => "stopped",
         Ok(Outcome::Removed(_)) => "removed",
+        Ok(Outcome::Paused) => "paused",
+        Ok(Outcome::Resumed) => "resumed",
+        Ok(Outcome::Quarantined(_)) => "quarantined",
+        Err(Refusal::NotQuarantined { .. }) => "not quarantined",
         Err(Refusal::NotFound) => "not found",
         Err(Refusal::NotDown { .. }) => "not down",
         Err(Refusal::Down { .. }) => "down",
