@@ -14,7 +14,7 @@
 //! 1. `child.rs`: the state of one child, and `Plan`, the moments of a supervisor's stop.
 //! 2. `reference.rs`: the whole tree; what lets a child start, readiness, health, and the loop that evaluates supervisors.
 //! 3. `stopping.rs`: what follows an exit (restart, limit, giving up), and how stops, kills and abandoning go;
-//!    `auto_shutdown.rs` and `survivors.rs` belong to it.
+//!    `auto_shutdown.rs`, `survivors.rs` and `let_go.rs` belong to it.
 //! 4. `commands.rs`: commands and additions (`pause.rs` belongs to it), timers, and `Model::step`, which applies one step.
 //! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
 //! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared
@@ -28,6 +28,7 @@
 mod auto_shutdown;
 mod child;
 mod commands;
+mod let_go;
 mod machine_under_test;
 mod pause;
 mod reference;

@@ -4,6 +4,7 @@
 //! machine's own state. The other files hold the tests, by topic.
 
 mod after;
+mod answers;
 mod audit;
 mod auto_shutdown;
 mod by_command;

@@ -8,6 +8,7 @@
 //! * a copy of the tree that is taken in pieces equals the snapshot of its moment;
 //! * the machine's own invariants hold ([`Machine::audit`]).
 
+pub(super) use super::answers::word;
 use super::copies::Copies;
 use super::replica::Replica;
 use crate::{
@@ -568,37 +569,4 @@ impl Drop for TestDriver {
 /// Returns a path without the name of the tree.
 pub(super) fn short(path: &Path) -> String {
     path.names().skip(1).collect::<Vec<_>>().join("/")
-}
-
-/// Returns the answer as one word.
-pub(super) fn word(answer: &Answer) -> &'static str {
-    match answer {
-        Ok(Outcome::Ready { .. }) => "ready",
-        Ok(Outcome::Ignored) => "ignored",
-        Ok(Outcome::Finished { .. }) => "finished",
-        Ok(Outcome::Exited { .. }) => "exited",
-        Ok(Outcome::Stopped(_)) => "stopped",
-        Ok(Outcome::Removed(_)) => "removed",
-        Ok(Outcome::Paused) => "paused",
-        Ok(Outcome::Resumed) => "resumed",
-        Ok(Outcome::Quarantined(_)) => "quarantined",
-        Err(Refusal::NotQuarantined { .. }) => "not quarantined",
-        Err(Refusal::NotFound) => "not found",
-        Err(Refusal::NotDown { .. }) => "not down",
-        Err(Refusal::Down { .. }) => "down",
-        Err(Refusal::AlreadyExists { .. }) => "exists",
-        Err(Refusal::SupervisorDown) => "supervisor down",
-        Err(Refusal::NeededBy(_)) => "needed",
-        Err(Refusal::TreeEnded) => "tree down",
-        Err(Refusal::Failed(_)) => "failed",
-        Err(Refusal::StillRuns(_)) => "still runs",
-        Err(Refusal::WaitsFor { .. }) => "waits",
-        Err(Refusal::Superseded { .. }) => "superseded",
-        Err(Refusal::Full { .. }) => "full",
-        Err(Refusal::Busy) => "busy",
-        Err(Refusal::DestructorsWaiting) => "destructors waiting",
-        Err(Refusal::IsRoot) => "is root",
-        Err(Refusal::OnlyOnce) => "only once",
-        Err(_) => "wrong",
-    }
 }
