@@ -46,6 +46,7 @@ impl Machine {
             waiting_for,
             more_waits,
             deadline,
+            paused: state.flags.paused,
             attempt: Attempt(state.attempt),
             restarts: record.map_or(0, |record| record.restarts),
             health: state.health,

@@ -296,7 +296,9 @@ fn an_explanation_says_who_paused_or_quarantined_a_child() {
         let _ = driver.ask("c", command);
         let (now, id) = (driver.now, driver.id("c"));
         if command == Command::Pause {
-            let why = driver.machine.explain(now, id).expect("a child").why;
+            let explanation = driver.machine.explain(now, id).expect("a child");
+            assert!(explanation.paused && explanation.to_string().contains("  paused "), "{explanation}");
+            let why = explanation.why;
             assert!(why.starts_with("attempt 1 is ready; a command paused it (by ada"), "{why}");
             driver.fail("c");
         }
