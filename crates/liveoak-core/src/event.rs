@@ -105,12 +105,13 @@ pub enum EventKind {
         /// The attempt number.
         attempt: Attempt,
     },
-    /// The child is down and stays down: it was stopped, or a start by command failed.
+    /// The child is down and stays down: it was stopped, it is paused, or a start by command failed.
     Stopped {
         /// The stage that the stop reached.
         stage: StopStage,
         /// [`IdleReason::StoppedByCommand`] after a command to stop, and after a start by command that failed;
-        /// [`IdleReason::SupervisorDown`] if the child stopped with its supervisor.
+        /// [`IdleReason::SupervisorDown`] if the child stopped with its supervisor; [`IdleReason::Quarantined`] after a
+        /// command to quarantine it; [`IdleReason::Paused`] if it would start now and is paused.
         why: IdleReason,
     },
     /// The child has ended, and its restart rule does not start it again.
@@ -135,6 +136,10 @@ pub enum EventKind {
     Quarantined(Arc<LimitExceeded>),
     /// The quarantine of the child is over: a trial attempt was stable or succeeded, or a command ended the quarantine.
     Released,
+    /// The child is paused: what ends is not started again. Its state has not changed.
+    Paused,
+    /// The child is not paused any more. Its state has not changed.
+    Resumed,
     /// The child is quarantined until these processes of its abandoned attempt are gone; its siblings are not affected.
     StillRuns(Arc<Survivors>),
     /// A supervisor gave up and is stopping its children.
@@ -193,7 +198,7 @@ impl EventKind {
             Self::Added { .. } | Self::Removed | Self::Waiting => Severity::Debug,
             Self::Starting { .. } | Self::Stopping { .. } | Self::Exited { .. } => Severity::Debug,
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,
-            Self::Released => Severity::Info,
+            Self::Released | Self::Paused | Self::Resumed => Severity::Info,
             Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
             Self::Health { health: Health::Unknown | Health::Healthy, .. } => Severity::Info,
             Self::ReadyAgain => Severity::Info,
@@ -228,6 +233,8 @@ impl EventKind {
             Self::StoppedForNeed { .. } => "stopped-for-need",
             Self::Quarantined(_) => "quarantined",
             Self::Released => "released",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
             Self::StillRuns(_) => "still-runs",
             Self::GaveUp(_) => "gave-up",
             Self::StartFailed(_) => "start-failed",

@@ -38,6 +38,8 @@ pub struct Explanation {
     /// The time until the deadline of the state: of the start, of the stage of a stop, or of a wait that would fail the first
     /// start of the supervisor. `None` if there is none.
     pub deadline: Option<Duration>,
+    /// `true` if it is paused: what ends is not started again.
+    pub paused: bool,
     /// The last attempt; 0 if none was begun.
     pub attempt: Attempt,
     /// The number of restarts after attempts that ended by themselves.
@@ -104,6 +106,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(BackoffUse { next, nth }) = self.backoff {
             line(f, "backoff", &format!("next attempt in {}, restart {nth} in a row", Span(next)))?;
+        }
+        if self.paused && !matches!(self.state, ChildState::Idle(_)) {
+            line(f, "paused", "it is not started again when it ends")?;
         }
         let restarts = match self.restarts {
             0 => String::new(),

@@ -78,6 +78,9 @@ pub struct ChildView {
     pub retry_in: Option<Duration>,
     /// `true` while it makes a trial attempt, or waits for the start of it: the child is still quarantined for its siblings.
     pub trial: bool,
+    /// `true` if only a command starts it: what runs goes on running, and what ends is not started again until it is
+    /// resumed. A child that has ended meanwhile is in the state [`IdleReason::Paused`].
+    pub paused: bool,
     /// The number of restarts after attempts that ended by themselves.
     pub restarts: u64,
     /// The exit of its last finished attempt.
@@ -185,13 +188,16 @@ pub enum IdleReason {
     SupervisorDown,
     /// A command stopped the child, and only a command starts it again.
     StoppedByCommand,
+    /// The child ended, or was about to start, while it was paused. It starts again when it is resumed.
+    Paused,
     /// The child has ended and is not restarted. A command or the start of its supervisor starts it again, unless it
     /// can run only once. A restart set also starts it, unless it is temporary.
     Finished,
     /// The child reported that it is not needed here.
     Ignored,
-    /// The child was given up on, or processes of its abandoned attempt are still alive. A command or the start of its
-    /// supervisor starts it again. In the second case, the end of the last process also starts it.
+    /// The child was given up on, a command quarantined it, or processes of its abandoned attempt are still alive. A command
+    /// starts it again; unless a command quarantined it, also the start of its supervisor. In the last case, the end of the
+    /// last process also starts it.
     Quarantined,
 }
 
@@ -202,6 +208,7 @@ impl IdleReason {
         match self {
             Self::SupervisorDown => "down",
             Self::StoppedByCommand => "stopped",
+            Self::Paused => "paused",
             Self::Finished => "finished",
             Self::Ignored => "ignored",
             Self::Quarantined => "quarantined",

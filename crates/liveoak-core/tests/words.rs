@@ -264,8 +264,12 @@ fn states_stop_stages_and_conditions_are_one_word_each() {
         IdleReason::Finished,
         IdleReason::Ignored,
         IdleReason::Quarantined,
+        IdleReason::Paused,
     ];
-    assert_eq!(idle.map(IdleReason::as_str), ["down", "stopped", "finished", "ignored", "quarantined"]);
+    assert_eq!(
+        idle.map(IdleReason::as_str),
+        ["down", "stopped", "finished", "ignored", "quarantined", "paused"]
+    );
     let stages = [StopStage::Cancelled, StopStage::Asked, StopStage::Killed, StopStage::Abandoned];
     assert_eq!(stages.map(StopStage::as_str), ["cancelled", "asked", "killed", "abandoned"]);
     assert_eq!(stages.map(StopStage::is_forced), [false, false, true, true]);

@@ -119,6 +119,8 @@
 //! | task | call |
 //! |---|---|
 //! | start, stop, restart or remove a child by its path | [`TreeHandle::restart_child`] and the like |
+//! | let no end of a child be followed by a restart, until further notice | [`TreeHandle::pause_child`], [`TreeHandle::resume_child`] |
+//! | take a child out of service, and put it back | [`TreeHandle::quarantine_child`], [`TreeHandle::release_child`] |
 //! | get the handle of a child | [`TreeHandle::child`], [`TreeHandle::add_child`], [`spawn`], [`GroupHandle::spawn`] |
 //! | wait for the exit of an attempt, or for readiness | [`ChildHandle::exited`], [`ChildHandle::ready`] |
 //! | add a member and get its exit | [`GroupHandle::run`] |

@@ -149,7 +149,9 @@ impl Machine {
             return;
         }
         let ended = |path: &Path, exit: &Exit| Exit::failed(format!("{path} ended for good: {exit}"));
-        let exit = match self.first_failed_child(sup) {
+        // The supervisor itself may make a trial.
+        let mut below = self.arena.sup(sup).ordered().iter();
+        let exit = match below.find_map(|child| self.first_failed_child(*child)) {
             Some(child) => {
                 let record = self.arena[child].record.as_ref();
                 record.and_then(|record| record.gave_up.clone()).map(Exit::GaveUp).unwrap_or_else(|| {
@@ -169,12 +171,12 @@ impl Machine {
     }
 
     /// Returns `true` if no child at or below `child` runs, and only a command can start one of them. A group is
-    /// never done, because members may be added. A child that was stopped by command is not done, because a command
-    /// may start it again.
+    /// never done, because members may be added. A child that was stopped or quarantined by command, or is paused, is not
+    /// done, because a command may start it again.
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
         match state.phase {
-            Phase::Idle(reason) => reason != IdleReason::StoppedByCommand,
+            Phase::Idle(_) => !state.is_down_by_command(),
             Phase::Running => state
                 .sup
                 .as_ref()
@@ -189,8 +191,7 @@ impl Machine {
         let state = &self.arena[child];
         let ended_badly = || state.flags.stopped_by_others || state.last_exit().is_some_and(Exit::is_failure);
         match state.phase {
-            Phase::Idle(IdleReason::Quarantined) => Some(child),
-            _ if state.is_trial() => Some(child),
+            _ if state.is_given_up_on() => Some(child),
             Phase::Idle(IdleReason::Finished) if ended_badly() => Some(child),
             _ => state.sup.as_ref()?.ordered().iter().find_map(|child| self.first_failed_child(*child)),
         }
@@ -238,7 +239,9 @@ impl Machine {
     }
 
     fn phase_deadline(&mut self, child: Index) {
-        match self.arena[child].phase {
+        let phase = self.arena[child].phase;
+        match phase {
+            Phase::BackingOff if self.park_if_paused(child) => {}
             Phase::BackingOff => self.request_start(child),
             Phase::Starting => {
                 let within = self.arena[child].spec.start_within;
@@ -279,15 +282,15 @@ impl Machine {
             return;
         }
         let was_given_up_on = record.gave_up.is_some();
-        let waited = self.arena[child].phase == Phase::Idle(IdleReason::Quarantined);
-        let sup_is_up = self
-            .arena
-            .parent_of(child)
-            .is_some_and(|sup| matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up));
-        match waited && sup_is_up {
-            true if was_given_up_on => self.schedule_trial(child),
-            true => self.request_start(child),
-            false => {}
+        let state = &self.arena[child];
+        let waited = state.phase == Phase::Idle(IdleReason::Quarantined) && !state.is_down_by_command();
+        if !waited || !self.has_live_supervisor(child) {
+            return;
+        }
+        if was_given_up_on {
+            self.schedule_trial(child);
+        } else if !self.park_if_paused(child) {
+            self.request_start(child);
         }
     }
 

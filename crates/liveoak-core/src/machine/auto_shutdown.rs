@@ -30,8 +30,7 @@ impl Machine {
                 let state = &self.arena[*child];
                 let by_itself =
                     state.phase == Phase::Idle(IdleReason::Finished) && !state.flags.stopped_by_others;
-                let given_up = state.phase == Phase::Idle(IdleReason::Quarantined) || state.is_trial();
-                state.spec.significant && (by_itself || given_up)
+                state.spec.significant && (by_itself || state.is_given_up_on())
             };
             state.left_with_failure.is_some() || state.ordered().iter().any(has_ended)
         }
@@ -76,8 +75,7 @@ impl Machine {
             let state = &self.arena[**child];
             state.spec.significant
                 && match state.phase {
-                    Phase::Idle(IdleReason::Quarantined) => true,
-                    _ if state.is_trial() => true,
+                    _ if state.is_given_up_on() => true,
                     Phase::Idle(IdleReason::Finished) => {
                         !state.flags.stopped_by_others && state.last_exit().is_some_and(Exit::is_failure)
                     }

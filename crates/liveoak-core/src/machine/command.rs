@@ -1,7 +1,7 @@
 //! Commands to a running tree, added children and members, and the stop of the tree.
 
 use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
-use super::{Command, Effect, MAX_WAITERS, Machine, Refusal};
+use super::{Command, Effect, MAX_WAITERS, Machine, Outcome, Refusal};
 use crate::spec::{MAX_CHILDREN, Sibling, added_child};
 use crate::{
     ChildDeclaration, ChildId, EventKind, Health, IdleReason, Name, Ready, RequestId, Restart, StopStage,
@@ -53,6 +53,13 @@ impl Machine {
                 Command::Stop => self.command_stop(child, request),
                 Command::Restart => self.command_restart(child, request),
                 Command::Remove => self.command_remove(child, request),
+                Command::Pause => self.command_pause(child, request),
+                Command::Resume => {
+                    self.command_resume(child, request);
+                    Ok(())
+                }
+                Command::Quarantine => self.command_quarantine(child, request),
+                Command::Release => self.command_release(child, request),
             },
         };
         self.finish_record(recorded, result.as_ref().err());
@@ -64,9 +71,9 @@ impl Machine {
     fn command_start(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         let state = &self.arena[child];
         match (state.phase, state.intent) {
-            (Phase::Idle(_), _) => self.start_anew(child, request),
+            (Phase::Idle(_), _) => self.start_anew(child, request, Command::Start),
             (Phase::Stopping { .. }, Intent::Remove) => Err(Refusal::SupervisorDown),
-            (Phase::Stopping { .. }, Intent::Stop) => {
+            (Phase::Stopping { .. }, Intent::Stop | Intent::Quarantine) => {
                 self.check_may_start_again(child)?;
                 self.start_after_stop(child, request, Command::Start);
                 Ok(())
@@ -97,12 +104,13 @@ impl Machine {
     fn command_restart(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
         self.check_may_start_again(child)?;
         match self.arena[child].phase {
-            Phase::Idle(_) => self.start_anew(child, request),
+            Phase::Idle(_) => self.start_anew(child, request, Command::Start),
             // The child has no attempt to stop, and a start by command has no backoff.
             Phase::Waiting | Phase::BackingOff => {
                 if self.arena[child].is_trial() {
                     self.end_quarantine(child);
                 }
+                self.end_pause(child);
                 self.expect_answer(child, Some(request), Command::Restart);
                 self.request_start(child);
                 Ok(())
@@ -118,6 +126,52 @@ impl Machine {
                 self.begin_stop(child);
                 Ok(())
             }
+        }
+    }
+
+    fn command_quarantine(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
+        let state = &mut self.arena[child];
+        if state.parent.is_none() {
+            return Err(Refusal::IsRoot);
+        }
+        if state.intent == Intent::Remove {
+            return Err(Refusal::SupervisorDown);
+        }
+        state.intent = Intent::Quarantine;
+        self.expect_answer(child, Some(request), Command::Quarantine);
+        if self.arena[child].phase.is_idle() {
+            self.after_stop_by_others(child, StopStage::Cancelled, None);
+        } else {
+            self.open_log(child);
+            self.begin_stop(child);
+        }
+        Ok(())
+    }
+
+    fn command_release(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
+        let state = &self.arena[child];
+        match state.phase {
+            Phase::Idle(IdleReason::Quarantined) => self.start_anew(child, request, Command::Release),
+            Phase::Stopping { .. } if state.intent == Intent::Quarantine => {
+                self.check_may_start_again(child)?;
+                self.start_after_stop(child, request, Command::Release);
+                Ok(())
+            }
+            phase if state.is_trial() && state.intent == Intent::Run => {
+                self.check_may_start_again(child)?;
+                self.forget_failures(child);
+                self.end_pause(child);
+                self.end_quarantine(child);
+                self.expect_answer(child, Some(request), Command::Release);
+                if phase == Phase::Running {
+                    let (id, attempt) = self.arena.attempt_of(child);
+                    self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
+                } else if phase == Phase::Waiting {
+                    self.expect_start_in_time(child);
+                }
+                Ok(())
+            }
+            _ => Err(Refusal::NotQuarantined { state: self.state_of(child).as_str() }),
         }
     }
 
@@ -150,31 +204,31 @@ impl Machine {
 
     /// Starts a child that is down. For the child and all children below it, the counts of failures and
     /// restarts and the backoffs are reset.
-    fn start_anew(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
-        if !self
-            .arena
-            .parent_of(child)
-            .is_some_and(|sup| matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up))
-        {
+    fn start_anew(&mut self, child: Index, request: RequestId, command: Command) -> Result<(), Refusal> {
+        if !self.has_live_supervisor(child) {
             return Err(Refusal::SupervisorDown);
         }
-        let state = &mut self.arena[child];
+        let state = &self.arena[child];
         if state.is_used_up() {
             return Err(Refusal::OnlyOnce);
         }
         if let Some((_, survivors)) = state.record.as_ref().and_then(|record| record.survivors.as_ref()) {
             return Err(Refusal::StillRuns(Arc::clone(survivors)));
         }
-        state.intent = Intent::Run;
-        state.flags.start_requested = true;
-        // Failures before a start by command do not count against it.
-        state.flags.restarts_next = false;
-        let was_given_up_on = self.arena.record_or_new(child).gave_up.take().is_some();
-        if was_given_up_on && self.arena[child].phase == Phase::Idle(IdleReason::Quarantined) {
+        let was_quarantined = state.phase == Phase::Idle(IdleReason::Quarantined);
+        self.arena.record_or_new(child).gave_up = None;
+        if was_quarantined {
             self.emit(child, || EventKind::Released);
         }
+        let state = &mut self.arena[child];
+        state.intent = Intent::Run;
+        // After a release the ordinary rules decide what follows a failed start.
+        state.flags.start_requested = command == Command::Start;
+        // Failures before a start by command do not count against it.
+        state.flags.restarts_next = false;
+        self.end_pause(child);
         self.forget_failures(child);
-        self.expect_answer(child, Some(request), Command::Start);
+        self.expect_answer(child, Some(request), command);
         self.request_start(child);
         Ok(())
     }
@@ -184,9 +238,10 @@ impl Machine {
         let state = &mut self.arena[child];
         state.intent = Intent::Restart;
         state.flags.start_requested |= command == Command::Start;
+        self.end_pause(child);
         self.answer(child, |command| match command {
-            Command::Stop => Some(Err(Refusal::Superseded { by: "a start" })),
-            Command::Start | Command::Restart | Command::Remove => None,
+            Command::Stop | Command::Quarantine => Some(Err(Refusal::Superseded { by: "a start" })),
+            _ => None,
         });
         self.expect_answer(child, Some(request), command);
     }

@@ -27,19 +27,21 @@ pub(super) struct DriverQueue {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum StopAct {
+pub(super) enum WalkAct {
     Ask,
     Kill,
     Abandon,
+    Pause,
+    Resume,
 }
 
-/// The position of one walk over the members of a stopping group, and what the walk does to each member. A walk takes one
+/// The position of one walk over the members of a group that is stopping, paused or resumed, and what the walk does to each member. A walk takes one
 /// step for each polled effect, so that a million members need no queue.
 #[derive(Debug)]
 pub(super) struct Walk {
     /// The next member; `None` at the end.
     pub(super) cursor: Option<Index>,
-    pub(super) act: StopAct,
+    pub(super) act: WalkAct,
 }
 
 impl DriverQueue {

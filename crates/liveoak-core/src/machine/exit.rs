@@ -127,12 +127,14 @@ impl Machine {
                 return self.requested_start_failed(child, &exit);
             }
             // Only a declared child that was never ready fails its starting supervisor. Later failures lead to restarts.
-            let fails = self.may_fail_first_start(sup, child) || !exit.is_retryable();
+            let fails =
+                !state.flags.paused && (self.may_fail_first_start(sup, child) || !exit.is_retryable());
             if fails && self.is_first_start(sup, child) {
                 return self.first_start_failed(sup, child, exit);
             }
         }
         match decide(restart, &exit) {
+            Verdict::Restart if self.arena[child].flags.paused => self.end_while_paused(child, &exit),
             Verdict::Restart => self.restart(sup, child, exit),
             Verdict::Finish => self.finish(sup, child, &exit),
             Verdict::Ignored => self.set_ignored(sup, child),

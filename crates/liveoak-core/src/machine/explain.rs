@@ -46,6 +46,7 @@ impl Machine {
             waiting_for,
             more_waits,
             deadline,
+            paused: state.flags.paused,
             attempt: Attempt(state.attempt),
             restarts: record.map_or(0, |record| record.restarts),
             health: state.health,
@@ -145,6 +146,9 @@ impl Machine {
                 let how = if state.attempt > 1 { "again after its last exit" } else { "for the first time" };
                 format!("attempt {} runs but is not ready yet; it starts {how}", state.attempt)
             }
+            ChildState::Running if state.flags.paused => {
+                format!("{}; {}", self.why_running(child), self.why_paused(child))
+            }
             ChildState::Running => self.why_running(child),
             ChildState::BackingOff { .. } => {
                 format!(
@@ -187,6 +191,7 @@ impl Machine {
                     }
                 }
             }
+            IdleReason::Paused => format!("{}; it starts again when it is resumed", self.why_paused(child)),
             IdleReason::Finished => {
                 let rule = match state.restart {
                     _ if state.parent.is_none() => "it does not start again".to_owned(),
@@ -197,6 +202,12 @@ impl Machine {
             }
             IdleReason::Ignored => "it reported that it is not needed here; it counts as started".to_owned(),
             IdleReason::Quarantined => match record.map(|record| (&record.gave_up, &record.survivors)) {
+                _ if state.intent == Intent::Quarantine => {
+                    let command = record.and_then(|record| record.command.as_deref());
+                    let given =
+                        command.map_or_else(String::new, |command| format!(" {}", self.given(command)));
+                    format!("a command quarantined it{given}; only a command starts it again")
+                }
                 Some((_, Some((attempt, survivors)))) => {
                     format!("attempt {attempt} was abandoned, and it must not run twice: {survivors}")
                 }
@@ -206,6 +217,14 @@ impl Machine {
                 Some((None, None)) | None => "it was given up on".to_owned(),
             },
         }
+    }
+
+    /// Returns who paused a child, and why, as far as the last commands say so.
+    fn why_paused(&self, child: Index) -> String {
+        let commands = self.commands_on(child);
+        let command = commands.iter().rev().find(|command| command.command == "pause");
+        let given = command.map_or_else(String::new, |command| format!(" {}", self.given(command)));
+        format!("a command paused it{given}, so that it is not started again when it ends")
     }
 
     fn why_waiting(&self, child: Index, what: &WaitingFor) -> String {

@@ -18,7 +18,8 @@ impl Child {
                 Health::Degraded
             }
             Phase::Idle(IdleReason::Ignored | IdleReason::Finished) => Health::Healthy,
-            Phase::Idle(IdleReason::StoppedByCommand) | Phase::Waiting | Phase::Starting => Health::Degraded,
+            Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Paused) => Health::Degraded,
+            Phase::Waiting | Phase::Starting => Health::Degraded,
             Phase::Stopping { .. } => Health::Degraded,
             // A child that went down with its supervisor has not failed, unless it had failed before.
             Phase::Idle(IdleReason::SupervisorDown) if !self.has_failed() => Health::Degraded,

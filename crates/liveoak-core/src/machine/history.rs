@@ -4,8 +4,8 @@
 use super::state::{ChildRecord, Index, Phase};
 use super::{Machine, Refusal};
 use crate::{
-    Attempt, ChildHistory, ChildId, ChildSpec, CommandRecord, Exit, ExitRecord, FirstFailure, Limit,
-    LimitUse, MAX_KEPT_COMMANDS, Origin, Path, Restart, bounded_text,
+    Attempt, ChildHistory, ChildId, ChildSpec, CommandRecord, Exit, ExitRecord, FirstFailure, IdleReason,
+    Limit, LimitUse, MAX_KEPT_COMMANDS, Origin, Path, Restart, bounded_text,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -61,10 +61,17 @@ impl Machine {
         self.history.commands.push_back(Arc::clone(&record));
         // A command to remove a child that is down has taken it out of the tree.
         if let (None, Some(child)) = (refusal, self.arena.index_of(record.id)) {
-            let open =
-                matches!(self.arena[child].phase, Phase::Waiting | Phase::Starting | Phase::Stopping { .. });
+            let phase = self.arena[child].phase;
+            let by_command =
+                self.arena[child].is_down_by_command() && phase != Phase::Idle(IdleReason::Paused);
             let kept = self.arena.record_or_new(child);
-            (kept.command, kept.command_open) = (Some(record), open);
+            // A pause changes nothing about why the child is down, or is being stopped or started.
+            if record.command != "pause" {
+                let open = matches!(phase, Phase::Waiting | Phase::Starting | Phase::Stopping { .. });
+                (kept.command, kept.command_open) = (Some(record), open);
+            } else if !kept.command_open && !by_command {
+                kept.command = Some(record);
+            }
         }
     }
 

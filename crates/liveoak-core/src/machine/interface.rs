@@ -120,6 +120,18 @@ pub enum Command {
     Restart,
     /// Stops the child if it runs, and takes it out of the tree. Answered when the child has left the tree.
     Remove,
+    /// Pauses the child and all children below it: what runs goes on running, and what ends is not started again until
+    /// [`Resume`](Self::Resume), or another command, starts it. Answered at once.
+    Pause,
+    /// Ends the pause of the child and of all children below it. What ended meanwhile starts. Answered at once, or, if the
+    /// child itself starts, when its attempt is ready or has failed; after a failure its restart rule decides.
+    Resume,
+    /// Stops the child, and quarantines it: it is unhealthy, and stays down until a command starts it, also when its
+    /// supervisor restarts. It makes no trial. Answered when the child is down.
+    Quarantine,
+    /// Ends the quarantine of a child, whether a limit or a command began it, and forgets its failures. The child starts.
+    /// Answered when its attempt is ready or has failed; after a failure its restart rule decides.
+    Release,
 }
 
 impl Command {
@@ -131,12 +143,16 @@ impl Command {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Remove => "remove",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Quarantine => "quarantine",
+            Self::Release => "release",
         }
     }
 
     /// Returns `true` if the command asks for an attempt.
     pub(super) const fn is_start(self) -> bool {
-        matches!(self, Self::Start | Self::Restart)
+        matches!(self, Self::Start | Self::Restart | Self::Resume | Self::Release)
     }
 }
 
@@ -170,6 +186,12 @@ pub enum Outcome {
     Stopped(StopReport),
     /// The child is no longer part of the tree.
     Removed(StopReport),
+    /// The child is paused, with all children below it.
+    Paused,
+    /// The child is not paused any more, and no child below it is. It runs, or it is down for another reason.
+    Resumed,
+    /// The child is down and quarantined.
+    Quarantined(StopReport),
 }
 
 /// Why a command was refused.
@@ -180,6 +202,11 @@ pub enum Refusal {
     NotFound,
     /// The child runs, is about to run, or stops only to start again: there is nothing to start.
     NotDown {
+        /// The state of the child, as one word.
+        state: &'static str,
+    },
+    /// The child is not quarantined: there is nothing to release.
+    NotQuarantined {
         /// The state of the child, as one word.
         state: &'static str,
     },
@@ -266,6 +293,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::NotFound => f.write_str("there is no such child"),
             Self::NotDown { state } => write!(f, "the child is not down: it is {state}"),
+            Self::NotQuarantined { state } => write!(f, "the child is not quarantined: it is {state}"),
             Self::Down { state } => {
                 write!(f, "the child is down: it is {state}, and only a command starts it")
             }

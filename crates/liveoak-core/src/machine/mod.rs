@@ -34,21 +34,23 @@
 //! 16. `reply` - when a command is answered, and the report of a stop
 //! 17. `self_wait` - waits of a body for the end or the readiness of its own attempt
 //! 18. `survivors` - processes that are still alive after their attempt was abandoned
-//! 19. `checks` - when the checks of a child are tried
-//! 20. `start` - the start of one attempt
-//! 21. `trial` - trial attempts of quarantined children
-//! 22. `stopped` - what follows when a child is down
-//! 23. `stop` - the orders to ask and to kill
-//! 24. `needs` - dependencies that hold while a child runs
-//! 25. `auto_shutdown` - the end of a supervisor with its significant children
-//! 26. `restart` - limits, backoff, restart set, giving up
-//! 27. `exit` - the end of an attempt, and what follows its exit
-//! 28. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 29. `time_jump` - deadlines that are seen late, because the process could not run
-//! 30. `verdict` - what follows from the answers of checks
-//! 31. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 32. `command` - what each command does; adding children and members
-//! 33. `mod` - the machine itself: it takes inputs and gives effects
+//! 19. `paused` - what a pause means for one child
+//! 20. `checks` - when the checks of a child are tried
+//! 21. `start` - the start of one attempt
+//! 22. `trial` - trial attempts of quarantined children
+//! 23. `pause` - the commands to pause and to resume
+//! 24. `stopped` - what follows when a child is down
+//! 25. `stop` - the orders to ask and to kill
+//! 26. `needs` - dependencies that hold while a child runs
+//! 27. `auto_shutdown` - the end of a supervisor with its significant children
+//! 28. `restart` - limits, backoff, restart set, giving up
+//! 29. `exit` - the end of an attempt, and what follows its exit
+//! 30. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 31. `time_jump` - deadlines that are seen late, because the process could not run
+//! 32. `verdict` - what follows from the answers of checks
+//! 33. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 34. `command` - what each command does; adding children and members
+//! 35. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -67,6 +69,8 @@ mod health;
 mod history;
 mod interface;
 mod needs;
+mod pause;
+mod paused;
 mod phase;
 mod plan;
 mod reply;

@@ -148,6 +148,12 @@ impl Machine {
         }
     }
 
+    /// Returns `true` if a child has a supervisor that starts its children.
+    pub(super) fn has_live_supervisor(&self, child: Index) -> bool {
+        let sup = self.arena.parent_of(child);
+        sup.is_some_and(|sup| matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up))
+    }
+
     /// Queues a supervisor to be evaluated when the current input has been handled.
     pub(super) fn mark_to_evaluate(&mut self, sup: Option<Index>) {
         let Some(sup) = sup else { return };

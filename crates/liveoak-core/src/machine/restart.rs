@@ -123,7 +123,7 @@ impl Machine {
 
     /// Takes the siblings of a restart set down, and lets the whole set start in order. [`advance`](Self::advance)
     /// stops the live children of the set. The other children wait for their turn, except children that were stopped by
-    /// command or quarantined (C30, C31), and temporary children that are down.
+    /// command, quarantined (C30, C31) or paused, and temporary children that are down.
     fn take_down(&mut self, sup: Index, failed: Index, siblings: &[Index]) {
         let state = self.arena.sup_mut(sup);
         // Children after the cursor may have to be asked again.
@@ -138,7 +138,7 @@ impl Machine {
                     false
                 }
                 Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
-                    let to_run = to_run && !state.is_trial();
+                    let to_run = to_run && !state.is_trial() && !state.flags.paused;
                     // The restart set also waits for a child that is already stopping, even if the child does not start
                     // again.
                     self.mark_in_restart_set(child);
@@ -146,10 +146,13 @@ impl Machine {
                 }
                 Phase::Waiting | Phase::BackingOff => true,
                 Phase::Idle(IdleReason::Finished | IdleReason::Ignored) => {
-                    to_run && state.spec.restart != Restart::Temporary
+                    to_run && state.spec.restart != Restart::Temporary && !state.flags.paused
                 }
                 Phase::Idle(
-                    IdleReason::SupervisorDown | IdleReason::StoppedByCommand | IdleReason::Quarantined,
+                    IdleReason::SupervisorDown
+                    | IdleReason::StoppedByCommand
+                    | IdleReason::Paused
+                    | IdleReason::Quarantined,
                 ) => false,
             };
             if starts_again && !self.arena[child].phase.is_live() {

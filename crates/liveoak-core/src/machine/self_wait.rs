@@ -6,9 +6,9 @@
 //!
 //! | wait | refused if |
 //! |---|---|
-//! | a stop, a removal, a restart of a child | the asker is that child or below it |
+//! | a stop, a quarantine, a removal, a restart of a child | the asker is that child or below it |
 //! | a start of a child that is still stopping | the asker is that child or below it |
-//! | a start or restart (also of an added child) | the child waits, over any number of siblings, until the asker is ready or has completed |
+//! | a start, resume, release or restart (also of an added child) | the child waits, over any number of siblings, until the asker is ready or has completed |
 //! | the end of an attempt | the asker is that child or below it |
 //! | the readiness of a child | the child waits, in the same way, for the asker |
 //! | for the tree to be ready | the tree waits, in the same way, for the asker |
@@ -71,8 +71,9 @@ impl Machine {
                     (Some(Awaits::Ready), Some(target)) => needs_ready(target),
                     (None, _) | (_, None) => false,
                 },
-                Some((target, Command::Stop | Command::Remove)) => needs_end(target),
-                Some((target, Command::Start | Command::Restart)) => {
+                Some((target, Command::Stop | Command::Remove | Command::Quarantine)) => needs_end(target),
+                Some((_, Command::Pause)) => false,
+                Some((target, Command::Start | Command::Restart | Command::Resume | Command::Release)) => {
                     let above = self.arena.line_up_from(child).any(|at| at == target);
                     if above { needs_end(target) } else { needs_ready(target) }
                 }
@@ -110,7 +111,8 @@ impl Machine {
                     search.open.extend(below.filter(|child| holds_back(&self.arena[*child])));
                 }
                 Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. }
-                    if state.intent != Intent::Stop && self.start_needs(child, &mut search) =>
+                    if !matches!(state.intent, Intent::Stop | Intent::Quarantine)
+                        && self.start_needs(child, &mut search) =>
                 {
                     return true;
                 }

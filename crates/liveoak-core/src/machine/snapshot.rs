@@ -194,6 +194,7 @@ impl Machine {
             retry_in: (state.phase.is_idle() && state.phase_deadline != Time::NEVER)
                 .then(|| state.phase_deadline.since(self.now)),
             trial: state.is_trial(),
+            paused: state.flags.paused,
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),
             last_exit: state.last_exit().cloned(),
             health: state.health,

@@ -7,7 +7,7 @@
 //! does not count (`time_jump.rs`).
 //!
 //! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable
-//! run or a success, or was stopped by command, or is *held* (`condition.rs`). Added children do not count. A child
+//! run or a success, or was stopped by command or paused, or is *held* (`condition.rs`). Added children do not count. A child
 //! that runs only once, and ran in an earlier attempt, does not count either. If no child has run at all, the
 //! supervisor is stable like a group.
 //!
@@ -56,7 +56,10 @@ impl Machine {
             let state = &self.arena[below];
             if state.flags.had_stable_run || self.is_stable(below) {
                 any_ran = true;
-            } else if state.intent.is_to_run() && !(state.phase == Phase::Waiting && state.flags.held) {
+            } else if state.intent.is_to_run()
+                && !state.is_down_by_command()
+                && !(state.phase == Phase::Waiting && state.flags.held)
+            {
                 return false;
             }
         }

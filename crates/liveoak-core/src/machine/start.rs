@@ -106,6 +106,7 @@ impl Machine {
             state.flags = Flags {
                 stopped_by_others: state.flags.stopped_by_others,
                 let_go: state.flags.let_go,
+                paused: state.flags.paused,
                 ..Flags::default()
             };
             if let Some(record) = &mut state.record {
@@ -115,7 +116,7 @@ impl Machine {
             if state.intent.is_to_run() {
                 match (state.is_used_up(), state.phase) {
                     (false, _) => {
-                        if !self.quarantine_if_survived(child) {
+                        if !self.quarantine_if_survived(child) && !self.park_if_paused(child) {
                             self.enqueue_start(child);
                         }
                     }
@@ -180,10 +181,10 @@ impl Machine {
                 let stable_at = now.after(self.arena[child].spec.reset_after());
                 self.set_timer(child, Purpose::Phase, stable_at);
             }
-            if let Some(within) = run_within {
-            self.set_timer_in(child, Purpose::Run, within);
+            self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
         }
-        self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
+        if let Some(within) = run_within {
+            self.set_timer_in(child, Purpose::Run, within);
         }
         self.tell_ready(id, attempt);
         match parent {

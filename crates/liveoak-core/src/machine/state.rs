@@ -4,7 +4,7 @@
 //!
 //! | phase | intent | `attempt_ready` | `in_restart_set` | `held` | phase as a supervisor |
 //! |---|---|---|---|---|---|
-//! | idle | run, stop | either | no | no | down |
+//! | idle | run, stop, quarantine | either | no | no | down |
 //! | waiting | run | either | no | either | down |
 //! | backing off | run | either | no | no | down |
 //! | starting | run | no | either | no | opening runtime, starting |
@@ -114,6 +114,8 @@ pub(super) enum Intent {
     Restart,
     /// It stays down until a command starts it.
     Stop,
+    /// As [`Stop`](Self::Stop), and it is quarantined: a command said that something is wrong with it.
+    Quarantine,
     /// It leaves the tree as soon as it is down.
     Remove,
 }
@@ -158,6 +160,8 @@ pub(super) struct Flags {
     pub(super) had_stable_run: bool,
     /// Its body, or the body of a child below it, was let go, so it never starts again.
     pub(super) let_go: bool,
+    /// Only a command starts it (`pause.rs`).
+    pub(super) paused: bool,
 }
 
 /// The name of a child: given, or made from its slot (members of groups only).
@@ -549,6 +553,21 @@ impl Child {
     /// Returns `true` if the child waits for the start of a trial attempt, or its live attempt is a trial.
     pub(super) fn is_trial(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.trial)
+    }
+
+    /// Returns `true` if the child is down because a command wants it so: it counts neither as done nor as given up on.
+    pub(super) fn is_down_by_command(&self) -> bool {
+        match self.phase {
+            Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Paused) => true,
+            Phase::Idle(IdleReason::Quarantined) => self.intent == Intent::Quarantine,
+            _ => false,
+        }
+    }
+
+    /// Returns `true` if the child was given up on: it is quarantined, though not by a command, or makes a trial.
+    pub(super) fn is_given_up_on(&self) -> bool {
+        let quarantined = self.phase == Phase::Idle(IdleReason::Quarantined);
+        quarantined && !self.is_down_by_command() || self.is_trial()
     }
 
     /// Returns `true` if an ordered start skips the child: it is down, waits for a held sibling, or makes a trial.

@@ -16,7 +16,7 @@
 //!
 //! This file gives the orders to ask and to kill. `stop_progress.rs` continues a stop.
 
-use super::driver_queue::{StopAct, Walk};
+use super::driver_queue::{Walk, WalkAct};
 use super::plan::StopPlan;
 use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use super::{Effect, Machine};
@@ -104,7 +104,7 @@ impl Machine {
             // The members are asked together now, not one after another.
             plan.ask_all = Time::NEVER;
             let cursor = *head;
-            self.driver_queue.walks.push_back(Walk { cursor, act: StopAct::Ask });
+            self.driver_queue.walks.push_back(Walk { cursor, act: WalkAct::Ask });
         }
         let state = self.arena.sup_mut(sup);
         let opening = state.phase == SupervisorPhase::OpeningRuntime;
@@ -191,7 +191,7 @@ impl Machine {
         self.set_timer(sup, Purpose::Phase, abandon);
         if self.arena.sup(sup).is_group() {
             let cursor = self.arena.first_member(sup);
-            self.driver_queue.walks.push_back(Walk { cursor, act: StopAct::Kill });
+            self.driver_queue.walks.push_back(Walk { cursor, act: WalkAct::Kill });
         }
         for child in self.arena.sup(sup).ordered().to_vec() {
             self.kill(child);

@@ -1,6 +1,6 @@
 //! The progress of a stop: which children are asked next, which are abandoned, and when a supervisor has ended.
 
-use super::driver_queue::{StopAct, Walk};
+use super::driver_queue::{Walk, WalkAct};
 use super::plan::StopPlan;
 use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use super::{Effect, Machine, Refusal};
@@ -126,7 +126,7 @@ impl Machine {
         }
         if self.arena.sup(child).is_group() {
             let cursor = self.arena.first_member(child);
-            self.driver_queue.walks.push_back(Walk { cursor, act: StopAct::Abandon });
+            self.driver_queue.walks.push_back(Walk { cursor, act: WalkAct::Abandon });
         }
         for below in self.arena.sup(child).ordered().to_vec() {
             if self.arena[below].phase.is_live() {
@@ -166,15 +166,13 @@ impl Machine {
         let act = walk.act;
         // The walk moves on first, because the member may leave the group now.
         walk.cursor = self.arena[member].next;
-        if self.arena[member].phase.is_idle() {
-            self.remove_child(member, Refusal::NotFound);
-            return true;
-        }
         match act {
-            StopAct::Ask => self.begin_stop(member),
-            StopAct::Kill => self.kill(member),
-            StopAct::Abandon if self.arena[member].phase.is_live() => self.abandon(member),
-            StopAct::Abandon => {}
+            WalkAct::Pause | WalkAct::Resume => self.pause_or_resume(member, act),
+            _ if self.arena[member].phase.is_idle() => self.remove_child(member, Refusal::NotFound),
+            WalkAct::Ask => self.begin_stop(member),
+            WalkAct::Kill => self.kill(member),
+            WalkAct::Abandon if self.arena[member].phase.is_live() => self.abandon(member),
+            WalkAct::Abandon => {}
         }
         true
     }

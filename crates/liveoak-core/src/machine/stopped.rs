@@ -47,16 +47,19 @@ impl Machine {
                 // Only a command restarts a temporary child, never the failure of a sibling (C23).
                 self.emit(child, || EventKind::Finished);
                 self.set_idle(child, IdleReason::Finished, belongs_to_run);
-            } else if !self.quarantine_if_survived(child) {
+            } else if !self.quarantine_if_survived(child) && !self.park_if_paused(child) {
                 self.enqueue_start(child);
             }
         } else if starts_again {
-            if !self.quarantine_if_survived(child) {
+            if !self.quarantine_if_survived(child) && !self.park_if_paused(child) {
                 if for_need { self.back_off_for_need(child) } else { self.request_start(child) }
             }
         } else {
-            let why =
-                if intent.is_to_run() { IdleReason::SupervisorDown } else { IdleReason::StoppedByCommand };
+            let why = match intent {
+                Intent::Run | Intent::Restart => IdleReason::SupervisorDown,
+                Intent::Stop | Intent::Remove => IdleReason::StoppedByCommand,
+                Intent::Quarantine => IdleReason::Quarantined,
+            };
             self.emit(child, || EventKind::Stopped { stage, why });
             let leaves = intent == Intent::Remove || belongs_to_run && (sup_is_ending || temporary);
             self.set_idle(child, why, leaves);
@@ -87,6 +90,10 @@ impl Machine {
         let overtaken = match reason {
             IdleReason::SupervisorDown => Refusal::SupervisorDown,
             IdleReason::StoppedByCommand => Refusal::Superseded { by: "a stop" },
+            IdleReason::Paused => Refusal::Superseded { by: "a pause" },
+            IdleReason::Quarantined if self.arena[child].intent == Intent::Quarantine => {
+                Refusal::Superseded { by: "a quarantine" }
+            }
             IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
                 Refusal::Superseded { by: "the restart of a sibling" }
             }
@@ -103,8 +110,11 @@ impl Machine {
             let report = self.close_log(child);
             self.answer(child, |command| match command {
                 Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
-                Command::Start | Command::Restart => Some(Err(overtaken.clone())),
+                Command::Quarantine if reason == IdleReason::Quarantined => {
+                    Some(Ok(Outcome::Quarantined(report.clone())))
+                }
                 Command::Remove => None,
+                _ => Some(Err(overtaken.clone())),
             });
         }
     }
@@ -160,8 +170,8 @@ impl Machine {
         // After the effect: the answer waits for the destructors of what the child leaves behind.
         self.answer(child, |command| match command {
             Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
-            Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
-            Command::Start | Command::Restart => Some(Err(refusal.clone())),
+            Command::Stop | Command::Quarantine => Some(Ok(Outcome::Stopped(report.clone()))),
+            _ => Some(Err(refusal.clone())),
         });
         self.tell_removed(self.arena.id_of(child));
         // A walk that would visit this member next continues with the member after it.
@@ -199,7 +209,7 @@ impl Machine {
         for child in waited_for {
             self.answer(child, |command| match command {
                 Command::Stop => Some(Ok(Outcome::Stopped((*report).clone()))),
-                Command::Start | Command::Restart | Command::Remove => Some(Err(Refusal::TreeEnded)),
+                _ => Some(Err(Refusal::TreeEnded)),
             });
         }
         self.push(Effect::TreeEnded { exit, report });

@@ -45,8 +45,8 @@ impl Machine {
         let report = self.close_log(child);
         self.answer(child, |command| match command {
             Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
-            Command::Start | Command::Restart => Some(Err(Refusal::StillRuns(Arc::clone(survivors)))),
             Command::Remove => None,
+            _ => Some(Err(Refusal::StillRuns(Arc::clone(survivors)))),
         });
         let parent = self.arena[child].parent;
         self.mark_to_evaluate(parent);

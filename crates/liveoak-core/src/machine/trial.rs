@@ -9,13 +9,14 @@
 //! * A restart set stops the trial and puts the child back. A command to restart the child ends the quarantine.
 //! * Until the quarantine is over, siblings treat the child as a quarantined one: those that come `after` it wait, later
 //!   ones do not wait for it, and auto shutdown counts it as ended. Its health is unhealthy.
+//! * While the child is paused, there is no trial. `retry_after` begins when it is resumed.
 //! * While processes of its last attempt are alive, there is no trial. `retry_after` begins when they are gone.
 //!
 //! The quarantine of a leaf or a group ends at the moment at which the trial is stable. A supervisor is stable because
 //! of its children, so its trial is judged every `reset_after`.
 
 use super::Machine;
-use super::state::{Index, Phase, Purpose, SupervisorPhase};
+use super::state::{Index, Phase, Purpose};
 use crate::{EventKind, IdleReason};
 
 impl Machine {
@@ -23,15 +24,15 @@ impl Machine {
     pub(super) fn schedule_trial(&mut self, child: Index) {
         let record = self.arena[child].record.as_ref();
         let retry_after = record.and_then(|record| record.gave_up.as_ref()?.retry_after);
-        if let Some(retry_after) = retry_after.filter(|_| self.survivors_of(child).is_none()) {
+        let makes_none = self.survivors_of(child).is_some() || self.arena[child].flags.paused;
+        if let Some(retry_after) = retry_after.filter(|_| !makes_none) {
             self.set_timer_in(child, Purpose::Phase, retry_after);
         }
     }
 
     /// Begins the trial of a quarantined child, if its supervisor runs.
     pub(super) fn begin_trial(&mut self, child: Index) {
-        let sup = self.arena.parent_of(child);
-        if sup.is_some_and(|sup| matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up)) {
+        if self.has_live_supervisor(child) {
             self.arena.record_or_new(child).trial = true;
             let flags = &mut self.arena[child].flags;
             flags.restarts_next = !flags.stopped_by_others;

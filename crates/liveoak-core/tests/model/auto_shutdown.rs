@@ -22,8 +22,7 @@ impl Model {
         let ended = |kid: &Path| {
             let child = self.at(kid);
             let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
-            child.spec.significant
-                && (by_itself || child.trial || child.phase == Phase::Idle(IdleReason::Quarantined))
+            child.spec.significant && (by_itself || child.is_given_up_on())
         };
         let more_held = || self.held_significant(parent) > held_before;
         let any_ended = || self.at(parent).failure_left || self.kids(parent).iter().any(ended);
@@ -45,8 +44,7 @@ impl Model {
             let child = self.at(kid);
             let by_itself = child.phase == Phase::Idle(IdleReason::Finished) && !child.stopped_by_others;
             let failed = by_itself && child.last_exit.is_some_and(is_failure);
-            child.spec.significant
-                && (failed || child.trial || child.phase == Phase::Idle(IdleReason::Quarantined))
+            child.spec.significant && (failed || child.is_given_up_on())
         };
         let any_failed = last_failed || self.at(parent).failure_left || self.kids(parent).iter().any(failed);
         self.fail_supervisor(parent, if any_failed { "auto-shutdown-failed" } else { "auto-shutdown" });
@@ -87,7 +85,7 @@ impl Model {
     pub(crate) fn schedule_trial(&mut self, path: &str) {
         let now = self.now;
         let child = self.of(path);
-        let retry_after = child.retry_after.filter(|_| child.survivors.is_none());
+        let retry_after = child.retry_after.filter(|_| child.survivors.is_none() && !child.paused);
         child.trial_timer = retry_after.map_or(NEVER, |retry_after| later(now, retry_after));
     }
 

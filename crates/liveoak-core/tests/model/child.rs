@@ -6,6 +6,11 @@ use std::time::Duration;
 /// The kind of an exit, as `Exit::kind` returns it; or `not-retryable`, until it is judged.
 pub(crate) type Kind = &'static str;
 
+/// Returns `true` if the command asks for an attempt.
+pub(crate) const fn is_start(command: Command) -> bool {
+    matches!(command, Command::Start | Command::Restart | Command::Resume | Command::Release)
+}
+
 /// The path of a child, beginning with `/t`.
 pub(crate) type Path = String;
 
@@ -136,6 +141,10 @@ pub(crate) struct Child {
     pub(crate) attempt: u64,
     /// `true` if it is intended to run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
+    /// Only a command starts it.
+    pub(crate) paused: bool,
+    /// A command quarantined it. Then it is not `wanted`.
+    pub(crate) by_command: bool,
     /// A remove command waits for its end.
     pub(crate) removing: bool,
     /// It has to be stopped because its restart set restarts.
@@ -285,6 +294,11 @@ impl Child {
     /// Returns `true` if the driver was told to ask or kill that attempt.
     pub(crate) fn asked(&self) -> bool {
         self.has_own_attempt() && self.stopping() && (self.is_leaf() || self.mode == Mode::Closing)
+    }
+
+    /// Returns `true` if it was given up on: it is quarantined, though not by a command, or makes a trial.
+    pub(crate) fn is_given_up_on(&self) -> bool {
+        self.trial || self.phase == Phase::Idle(IdleReason::Quarantined) && !self.by_command
     }
 
     pub(crate) fn is_kill_refused(&self) -> bool {

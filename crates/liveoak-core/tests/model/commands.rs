@@ -1,6 +1,6 @@
 //! The reference model, part 4: commands, time, and one step of a run.
 
-use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, later};
+use crate::child::{Body, Child, Kind, Mode, NEVER, Path, Phase, Plan, is_start, later};
 use crate::reference::{Model, ROOT, above};
 use crate::steps::{A_MOMENT, Step};
 use liveoak_core::{ChildDeclaration, ChildForm, Command, IdleReason, Restart};
@@ -27,7 +27,7 @@ impl Model {
 
     /// Answers all requests that wait for this start with its failure.
     pub(crate) fn answer_failed_start(&mut self, path: &str) {
-        self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("failed"));
+        self.answer(path, |command| is_start(command).then_some("failed"));
     }
 
     fn command(&mut self, path: &str, command: Command) {
@@ -41,6 +41,10 @@ impl Model {
                 Command::Stop => self.command_stop(path, request),
                 Command::Restart => self.command_restart(path, request),
                 Command::Remove => self.command_remove(path, request),
+                Command::Pause => self.command_pause(path, request),
+                Command::Resume => self.command_resume(path, request),
+                Command::Quarantine => self.command_quarantine(path, request),
+                Command::Release => self.command_release(path, request),
             }
         };
         if let Some(word) = refused {
@@ -48,14 +52,14 @@ impl Model {
         }
     }
 
-    fn wait_for(&mut self, path: &str, request: u64, command: Command) {
+    pub(crate) fn wait_for(&mut self, path: &str, request: u64, command: Command) {
         self.of(path).waiters.push((request, command));
     }
 
     fn command_start(&mut self, path: &str, request: u64) -> Option<&'static str> {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(_) => self.start_anew(path, request),
+            Phase::Idle(_) => self.start_anew(path, request, Command::Start),
             Phase::Stopping { .. } if !child.wanted => {
                 if child.removing || path == ROOT || self.parent_ends(path) {
                     return Some("supervisor down");
@@ -70,7 +74,7 @@ impl Model {
         }
     }
 
-    fn start_anew(&mut self, path: &str, request: u64) -> Option<&'static str> {
+    pub(crate) fn start_anew(&mut self, path: &str, request: u64, command: Command) -> Option<&'static str> {
         if above(path).is_none_or(|parent| !matches!(self.at(&parent).mode, Mode::Starting | Mode::Up)) {
             return Some("supervisor down");
         }
@@ -81,16 +85,18 @@ impl Model {
             return Some("still runs");
         }
         let child = self.of(path);
-        (child.wanted, child.start_by_command) = (true, true);
+        (child.wanted, child.by_command) = (true, false);
+        child.start_by_command = command == Command::Start;
         (child.restarting, child.gave_up) = (false, false);
+        self.end_pause(path);
         self.begin_anew(path);
-        self.wait_for(path, request, Command::Start);
+        self.wait_for(path, request, command);
         self.start_or_wait(path);
         None
     }
 
     /// Forgets the failures of a child and of all below it that start with it.
-    fn begin_anew(&mut self, path: &str) {
+    pub(crate) fn begin_anew(&mut self, path: &str) {
         let child = self.of(path);
         (child.failures_in_a_row, child.failure_steps, child.end_steps) = (0, 0, 0);
         child.restart_times.clear();
@@ -105,11 +111,14 @@ impl Model {
         }
     }
 
-    fn start_after_stop(&mut self, path: &str, request: u64, command: Command) {
+    pub(crate) fn start_after_stop(&mut self, path: &str, request: u64, command: Command) {
+        self.end_pause(path);
         let child = self.of(path);
-        (child.wanted, child.start_when_down) = (true, true);
+        (child.wanted, child.by_command, child.start_when_down) = (true, false, true);
         child.start_by_command |= command == Command::Start;
-        self.answer(path, |command| (command == Command::Stop).then_some("superseded"));
+        self.answer(path, |command| {
+            matches!(command, Command::Stop | Command::Quarantine).then_some("superseded")
+        });
         self.wait_for(path, request, command);
     }
 
@@ -120,7 +129,7 @@ impl Model {
 
     fn command_stop(&mut self, path: &str, request: u64) -> Option<&'static str> {
         let child = self.of(path);
-        (child.wanted, child.start_when_down) = (false, false);
+        (child.wanted, child.by_command, child.start_when_down) = (false, false, false);
         let idle = matches!(child.phase, Phase::Idle(_));
         self.wait_for(path, request, Command::Stop);
         if idle {
@@ -144,15 +153,14 @@ impl Model {
             self.end_quarantine(path);
         }
         match phase {
-            Phase::Idle(_) => return self.start_anew(path, request),
+            Phase::Idle(_) => return self.start_anew(path, request, Command::Start),
             Phase::Waiting | Phase::BackingOff => {
+                self.end_pause(path);
                 self.wait_for(path, request, Command::Restart);
                 self.start_or_wait(path);
             }
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
-                self.answer(path, |command| {
-                    matches!(command, Command::Start | Command::Restart).then_some("superseded")
-                });
+                self.answer(path, |command| is_start(command).then_some("superseded"));
                 self.begin_anew_below(path);
                 self.start_after_stop(path, request, Command::Restart);
                 self.stop(path);
@@ -371,14 +379,16 @@ impl Model {
 
     fn fire(&mut self, path: &str, deadline: u64) {
         let child = self.at(path);
-        match child.phase {
+        let phase = child.phase;
+        match phase {
+            Phase::BackingOff if self.park_if_paused(path) => {}
             Phase::BackingOff => self.start_or_wait(path),
             Phase::Starting => {
                 self.of(path).cause = Some("start-timeout");
                 self.stop(path);
             }
-            Phase::Stopping { .. } if !child.is_leaf() => {
-                let (now, plan) = (self.now, child.plan);
+            Phase::Stopping { .. } if !self.at(path).is_leaf() => {
+                let (now, plan) = (self.now, self.at(path).plan);
                 if now >= plan.abandon {
                     self.abandon(path);
                 } else if now >= plan.kill {
@@ -387,10 +397,10 @@ impl Model {
                     self.of(path).timer = plan.next(now);
                 }
             }
-            Phase::Stopping { killed: false } if !child.is_kill_refused() => self.kill(path),
+            Phase::Stopping { killed: false } if !self.at(path).is_kill_refused() => self.kill(path),
             Phase::Stopping { .. } => self.abandon(path),
             Phase::Running => {
-                let (now, period) = (self.now, child.spec.heartbeat.unwrap_or_default());
+                let (now, period) = (self.now, self.at(path).spec.heartbeat.unwrap_or_default());
                 let child = self.of(path);
                 let late = now - deadline > SECOND.min((period / 4).as_nanos() as u64);
                 if late && child.judged_from.is_none() {

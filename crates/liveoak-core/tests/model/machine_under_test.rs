@@ -455,11 +455,20 @@ fn describe(node: &ChildView) -> String {
     let exit = node.last_exit.as_ref().map(Exit::kind);
     let since = node.since.as_nanos();
     let (attempt, restarts, health) = (node.attempt.0, node.restarts, node.health);
-    let trial = if node.trial { "trial, " } else { "" };
+    let trial = switches(node.trial, node.paused);
     let retry = left(node.retry_in);
     format!(
         "{trial}{state}, retry {retry}, since {since}, attempt {attempt}, {restarts} restarts, {health:?}, last {exit:?}"
     )
+}
+
+const fn switches(trial: bool, paused: bool) -> &'static str {
+    match (trial, paused) {
+        (false, false) => "",
+        (true, false) => "trial, ",
+        (false, true) => "paused, ",
+        (true, true) => "trial, paused, ",
+    }
 }
 
 fn expected(model: &Model) -> BTreeMap<Path, String> {
@@ -480,7 +489,7 @@ fn expected(model: &Model) -> BTreeMap<Path, String> {
         };
         let (since, attempt, restarts, exit) = (child.since, child.attempt, child.restarts, child.last_exit);
         let health = model.health(path);
-        let trial = if child.trial { "trial, " } else { "" };
+        let trial = switches(child.trial, child.paused);
         let idle = matches!(child.phase, Phase::Idle(_));
         let retry = if idle && child.trial_timer != NEVER { child.trial_timer - model.now } else { NEVER };
         format!(
@@ -497,6 +506,10 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
         Ok(Outcome::Finished { .. }) => "finished",
         Ok(Outcome::Stopped(_)) => "stopped",
         Ok(Outcome::Removed(_)) => "removed",
+        Ok(Outcome::Paused) => "paused",
+        Ok(Outcome::Resumed) => "resumed",
+        Ok(Outcome::Quarantined(_)) => "quarantined",
+        Err(Refusal::NotQuarantined { .. }) => "not quarantined",
         Err(Refusal::NotFound) => "not found",
         Err(Refusal::NotDown { .. }) => "not down",
         Err(Refusal::SupervisorDown) => "supervisor down",

@@ -14,8 +14,8 @@
 //! 1. `child.rs`: the state of one child, and `Plan`, the moments of a supervisor's stop.
 //! 2. `reference.rs`: the whole tree; what lets a child start, readiness, health, and the loop that evaluates supervisors.
 //! 3. `stopping.rs`: what follows an exit (restart, limit, giving up), and how stops, kills and abandoning go;
-//!    `auto_shutdown.rs` and `survivors.rs` belong to it.
-//! 4. `commands.rs`: commands and additions, timers, and `Model::step`, which applies one step.
+//!    `auto_shutdown.rs`, `survivors.rs` and `let_go.rs` belong to it.
+//! 4. `commands.rs`: commands and additions (`pause.rs` belongs to it), timers, and `Model::step`, which applies one step.
 //! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
 //! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared
 //!    with core's unit tests: a tree that is rebuilt from events alone.
@@ -28,7 +28,9 @@
 mod auto_shutdown;
 mod child;
 mod commands;
+mod let_go;
 mod machine_under_test;
+mod pause;
 mod reference;
 #[path = "../../src/machine/tests/replica.rs"]
 mod replica;

@@ -4,10 +4,10 @@
 //! children's states (which of them live, which wait, the next deadline) is computed anew from all of them. After each
 //! step every supervisor is evaluated until nothing changes. This is slow, and easy to check against the rules.
 
-use crate::child::{Body, Child, Kind, Mode, NEVER, NO_PLAN, Path, Phase, is_failure, later};
+use crate::child::{Body, Child, Kind, Mode, NEVER, NO_PLAN, Path, Phase, is_failure, is_start, later};
 use crate::stopping::Act;
 use liveoak_core::{
-    ChildDeclaration, ChildForm, ChildSpec, Command, Health, IdleReason, Order, Ready, Restart, Strategy,
+    ChildDeclaration, ChildForm, ChildSpec, Health, IdleReason, Order, Ready, Restart, Strategy,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -128,6 +128,8 @@ impl Model {
             answer_due: false,
             attempt: 0,
             wanted: true,
+            paused: false,
+            by_command: false,
             removing: false,
             in_restart_set: false,
             stopped_by_others: false,
@@ -237,7 +239,7 @@ impl Model {
         }
         if phase == Phase::Waiting
             && child.answer_timer == NEVER
-            && child.waiters.iter().any(|(_, command)| matches!(command, Command::Start | Command::Restart))
+            && child.waiters.iter().any(|(_, command)| is_start(*command))
         {
             child.answer_timer = later(now, child.longest_wait());
         }
@@ -288,7 +290,7 @@ impl Model {
             if child.wanted {
                 let finished = Phase::Idle(IdleReason::Finished);
                 match self.is_used_up(&kid) {
-                    false if self.quarantine_if_survived(&kid) => {}
+                    false if self.quarantine_if_survived(&kid) || self.park_if_paused(&kid) => {}
                     false => self.set(&kid, Phase::Waiting),
                     true if self.at(&kid).phase != finished => self.set(&kid, finished),
                     true => {}
@@ -324,7 +326,7 @@ impl Model {
             child.timer = later(now, period / 4);
         }
         child.run_timer = child.spec.run_within.map_or(NEVER, |within| later(now, within));
-        self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some("ready"));
+        self.answer(path, |command| is_start(command).then_some("ready"));
     }
 
     /// Returns `true` if the running attempt of a child is stable. A leaf or a group is stable after `reset_after`. A
@@ -353,7 +355,8 @@ impl Model {
             let now = child.phase == Phase::Running && self.is_stable_now(kid);
             child.had_stable_run || child.stable || now
         };
-        let by_wish = |kid: &Path| !self.at(kid).wanted || self.waits_for_held(kid);
+        let paused = |kid: &Path| self.at(kid).phase == Phase::Idle(IdleReason::Paused);
+        let by_wish = |kid: &Path| !self.at(kid).wanted || paused(kid) || self.waits_for_held(kid);
         declared.iter().all(|kid| ran(kid) || by_wish(kid)) && (declared.iter().any(ran) || long_enough)
     }
 
@@ -499,7 +502,7 @@ impl Model {
 
     /// Answers the commands that asked for the start of a child that waits. The child goes on waiting.
     fn answer_as_waiting(&mut self, kid: &str) {
-        self.answer(kid, |command| matches!(command, Command::Start | Command::Restart).then_some("waits"));
+        self.answer(kid, |command| is_start(command).then_some("waits"));
         let child = self.at(kid);
         if child.start_by_command || child.answer_due {
             let child = self.of(kid);
@@ -533,7 +536,9 @@ impl Model {
     fn is_done(&self, path: &str) -> bool {
         let child = self.at(path);
         match child.phase {
-            Phase::Idle(why) => why != IdleReason::StoppedByCommand,
+            Phase::Idle(why) => {
+                !matches!(why, IdleReason::StoppedByCommand | IdleReason::Paused) && !child.by_command
+            }
             Phase::Waiting => self.waits_for_held(path),
             Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),
             _ => false,
@@ -545,8 +550,7 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             // It was given up on, or processes of it are still alive.
-            Phase::Idle(IdleReason::Quarantined) => Some(if child.gave_up { "gave-up" } else { "failed" }),
-            _ if child.trial => Some("gave-up"),
+            _ if child.is_given_up_on() => Some(if child.gave_up { "gave-up" } else { "failed" }),
             Phase::Idle(IdleReason::Finished)
                 if child.stopped_by_others || child.last_exit.is_some_and(is_failure) =>
             {

@@ -111,7 +111,17 @@ pub(crate) fn next(model: &Model) -> BoxedStrategy<Step> {
         health.prop_map(move |health| Step::Health(path.clone(), health)).boxed()
     });
     let command: fn(Path) -> BoxedStrategy<Step> = |path| {
-        let commands = vec![Command::Start, Command::Stop, Command::Restart, Command::Remove];
+        let (a, b) = (Command::Pause, Command::Quarantine);
+        let commands = vec![
+            Command::Start,
+            Command::Stop,
+            Command::Restart,
+            Command::Remove,
+            a,
+            Command::Resume,
+            b,
+            Command::Release,
+        ];
         select(commands).prop_map(move |command| Step::Command(path.clone(), command)).boxed()
     };
     offer(8, model.children.keys().cloned().collect(), command);

@@ -1,7 +1,7 @@
 //! The reference model, part 3: what follows an exit, and how children stop.
 
 use crate::auto_shutdown::{too_many, too_many_of_one};
-use crate::child::{Body, Kind, Mode, NEVER, Phase, Plan, is_failure, is_success, later};
+use crate::child::{Body, Kind, Mode, NEVER, Phase, Plan, is_failure, is_start, is_success, later};
 use crate::reference::{Model, ROOT, above};
 use liveoak_core::{Command, IdleReason, KILL_WAIT, Limit, Restart, Strategy, jitter};
 use std::time::Duration;
@@ -12,6 +12,8 @@ pub(crate) enum Act {
     Ask,
     Kill,
     Abandon,
+    Pause,
+    Resume,
 }
 
 impl Model {
@@ -82,15 +84,19 @@ impl Model {
                 self.end_trial(path);
             } else if temporary && !again {
                 self.set_idle(path, IdleReason::Finished, passing);
-            } else if !self.quarantine_if_survived(path) {
+            } else if !self.quarantine_if_survived(path) && !self.park_if_paused(path) {
                 self.set(path, Phase::Waiting);
             }
         } else if back {
-            if !self.quarantine_if_survived(path) {
+            if !self.quarantine_if_survived(path) && !self.park_if_paused(path) {
                 self.start_or_wait(path);
             }
         } else {
-            let why = if wanted { IdleReason::SupervisorDown } else { IdleReason::StoppedByCommand };
+            let why = match (wanted, self.at(path).by_command && !removing) {
+                (true, _) => IdleReason::SupervisorDown,
+                (false, true) => IdleReason::Quarantined,
+                (false, false) => IdleReason::StoppedByCommand,
+            };
             self.set_idle(path, why, removing || passing && (ends || temporary));
         }
     }
@@ -102,8 +108,10 @@ impl Model {
             let overtaken = if why == IdleReason::SupervisorDown { "supervisor down" } else { "superseded" };
             self.answer(path, |command| match command {
                 Command::Stop => Some("stopped"),
-                Command::Start | Command::Restart => Some(overtaken),
+                Command::Quarantine if leaves => Some("stopped"),
+                Command::Quarantine if why == IdleReason::Quarantined => Some("quarantined"),
                 Command::Remove => None,
+                _ => Some(overtaken),
             });
         }
         if leaves {
@@ -111,30 +119,6 @@ impl Model {
         } else {
             self.let_go_if_over(path);
         }
-    }
-
-    /// Releases the body of a child that can run only once. Also releases the body of a finished temporary child if
-    /// all supervisors above it, except the root, are temporary.
-    fn let_go_if_over(&mut self, path: &str) {
-        let mut line = std::iter::successors(Some(path.to_owned()), |path| above(path));
-        let never_again = line.all(|at| at == ROOT || self.at(&at).spec.restart == Restart::Temporary);
-        let finished = self.at(path).phase == Phase::Idle(IdleReason::Finished);
-        if finished && never_again || self.is_used_up(path) {
-            self.let_go(path);
-        }
-    }
-
-    /// What was let go once stays so, even if the child below that was let go is removed.
-    fn let_go(&mut self, path: &str) {
-        if self.at(path).let_go || self.at(path).spec.keep && !self.at(path).spec.once {
-            return;
-        }
-        let is_supervisor = self.at(path).rules().is_some();
-        for kid in if is_supervisor { self.kids(path) } else { Vec::new() } {
-            self.let_go(&kid);
-        }
-        let any_below = self.kids(path).iter().any(|kid| self.at(kid).let_go);
-        self.of(path).let_go = !is_supervisor || any_below;
     }
 
     /// Decides about an exit: failed start, finished, or restart.
@@ -148,7 +132,7 @@ impl Model {
             if self.at(path).start_by_command {
                 return self.commanded_start_failed(path);
             }
-            let fails = self.may_fail_first_start(&parent, path) || !retryable;
+            let fails = !self.at(path).paused && (self.may_fail_first_start(&parent, path) || !retryable);
             if fails && self.is_first_start(&parent, path) {
                 if !self.at(&parent).stopping() {
                     self.of(&parent).start_not_retryable = !retryable;
@@ -165,6 +149,7 @@ impl Model {
             {
                 self.finish(&parent, path, IdleReason::Finished, exit);
             }
+            _ if self.at(path).paused => self.end_while_paused(path),
             (Restart::Permanent | Restart::Transient, _) => self.restart(&parent, path, exit),
         }
     }
@@ -180,7 +165,7 @@ impl Model {
             self.answer_failed_start(path);
         }
         let word = if why == IdleReason::Ignored { "ignored" } else { "finished" };
-        self.answer(path, |command| matches!(command, Command::Start | Command::Restart).then_some(word));
+        self.answer(path, |command| is_start(command).then_some(word));
         let held = self.held_significant(parent);
         self.set_idle(path, why, leaves);
         self.of(parent).job_failed |= leaves && !member && is_failure(exit);
@@ -271,7 +256,7 @@ impl Model {
     /// Restarts a sibling that belongs to the restart set of a failed child.
     fn restart_in_set(&mut self, kid: &str) {
         let child = self.of(kid);
-        let comes_back = child.wanted && child.spec.restart != Restart::Temporary;
+        let comes_back = child.wanted && child.spec.restart != Restart::Temporary && !child.paused;
         match child.phase {
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => child.in_restart_set = true,
             Phase::Waiting if child.trial => self.end_trial(kid),
@@ -331,8 +316,8 @@ impl Model {
         self.answer(path, |command| {
             Some(match command {
                 Command::Remove => "removed",
-                Command::Stop => "stopped",
-                Command::Start | Command::Restart => "not found",
+                Command::Stop | Command::Quarantine => "stopped",
+                _ => "not found",
             })
         });
         self.children.remove(path);
@@ -552,6 +537,8 @@ impl Model {
     pub(crate) fn act_on(&mut self, path: &str, act: Act) {
         let child = self.at(path);
         match act {
+            Act::Pause => self.pause(path),
+            Act::Resume => self.resume(path),
             _ if self.is_member(path) && matches!(child.phase, Phase::Idle(_)) => self.forget(path),
             Act::Ask => self.stop(path),
             Act::Kill => self.kill(path),

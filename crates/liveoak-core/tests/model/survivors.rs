@@ -17,11 +17,15 @@ impl Model {
     pub(crate) fn gone(&mut self, path: &str) {
         let child = self.of(path);
         child.survivors = None;
-        let quarantined = child.phase == Phase::Idle(IdleReason::Quarantined);
+        let quarantined = child.phase == Phase::Idle(IdleReason::Quarantined) && !child.by_command;
         let gave_up = child.gave_up;
         let up = |parent: String| matches!(self.at(&parent).mode, Mode::Starting | Mode::Up);
         if quarantined && self.down.is_none() && above(path).is_some_and(up) {
-            if gave_up { self.schedule_trial(path) } else { self.start_or_wait(path) }
+            if gave_up {
+                self.schedule_trial(path);
+            } else if !self.park_if_paused(path) {
+                self.start_or_wait(path);
+            }
         }
     }
 
@@ -34,8 +38,8 @@ impl Model {
         self.set(path, Phase::Idle(IdleReason::Quarantined));
         self.answer(path, |command| match command {
             Command::Stop => Some("stopped"),
-            Command::Start | Command::Restart => Some("still runs"),
             Command::Remove => None,
+            _ => Some("still runs"),
         });
         true
     }

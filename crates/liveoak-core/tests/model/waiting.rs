@@ -28,7 +28,8 @@ impl Model {
         if self.children.get(&other).is_some_and(|other| other.trial) {
             return true;
         }
-        matches!(phase, Some(Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Quarantined)))
+        use IdleReason::{Paused, Quarantined, StoppedByCommand};
+        matches!(phase, Some(Phase::Idle(StoppedByCommand | Paused | Quarantined)))
             || phase == Some(Phase::Waiting) && self.waits_for_held(&other)
     }
 

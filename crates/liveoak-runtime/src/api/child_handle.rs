@@ -102,7 +102,10 @@ pub(crate) fn exited(outcome: Outcome) -> Result<Exited, Refusal> {
         | Outcome::Ignored
         | Outcome::Finished { .. }
         | Outcome::Stopped(_)
-        | Outcome::Removed(_) => unreachable!("the wait for an exit is answered by an exit"),
+        | Outcome::Removed(_)
+        | Outcome::Paused
+        | Outcome::Resumed
+        | Outcome::Quarantined(_) => unreachable!("the wait for an exit is answered by an exit"),
     }
 }
 
@@ -247,12 +250,12 @@ impl ChildHandle {
         self.begin(Command::Remove)
     }
 
-    async fn command(&self, command: Command) -> Result<Outcome, Refusal> {
+    pub(crate) async fn command(&self, command: Command) -> Result<Outcome, Refusal> {
         let path = self.path().ok_or(Refusal::NotFound)?;
         self.tree.command_on(self.id, &path, command).await
     }
 
-    fn begin(&self, command: Command) -> Result<(), Refusal> {
+    pub(crate) fn begin(&self, command: Command) -> Result<(), Refusal> {
         self.tree.begin_command_on(self.id, command)
     }
 

@@ -78,11 +78,11 @@ impl TreeHandle {
     /// Lists what `command` would do with the children whose paths match `paths`. Changes nothing.
     ///
     /// The list has the order in which the commands would be given: the start order of the tree for a start and a restart,
-    /// the reverse for a stop and a removal. A command on a supervisor includes all children below it.
+    /// the reverse for a stop, a quarantine and a removal. A command on a supervisor includes all children below it.
     pub fn plan(&self, command: Command, paths: &Glob) -> CommandPlan {
         let mut steps = Vec::new();
         list(&self.snapshot().root, command, paths, &Above::default(), &mut steps);
-        if matches!(command, Command::Stop | Command::Remove) {
+        if matches!(command, Command::Stop | Command::Quarantine | Command::Remove) {
             steps.reverse();
         }
         for step in &mut steps {
@@ -132,14 +132,34 @@ fn list(view: &ChildView, command: Command, paths: &Glob, above: &Above, steps: 
 fn step(command: Command, view: &ChildView, above: &Above) -> Step {
     let is_idle = matches!(view.state, ChildState::Idle(_));
     match command {
-        Command::Remove if !above.is_child => Step::Keep("the root can only be stopped"),
+        Command::Remove | Command::Quarantine if !above.is_child => {
+            Step::Keep("the root can only be stopped")
+        }
         Command::Start if !is_idle => Step::Keep("it is not down"),
-        Command::Start | Command::Restart if above.down => Step::Keep("its supervisor is down"),
+        Command::Pause if is_paused(view) => Step::Keep("it is paused already"),
+        Command::Resume if !is_any_paused(view) => Step::Keep("it is not paused"),
+        Command::Release if !is_quarantined(view) => Step::Keep("it is not quarantined"),
+        Command::Start | Command::Restart | Command::Release if above.down => {
+            Step::Keep("its supervisor is down")
+        }
         Command::Stop if view.state == ChildState::Idle(IdleReason::StoppedByCommand) => {
             Step::Keep("it is stopped already")
         }
-        Command::Start | Command::Stop | Command::Restart | Command::Remove => Step::Do(command),
+        _ => Step::Do(command),
     }
+}
+
+/// Returns `true` if a pause would change nothing: the child is paused, and so is each child below it.
+fn is_paused(view: &ChildView) -> bool {
+    view.paused && view.children.iter().all(is_paused)
+}
+
+fn is_any_paused(view: &ChildView) -> bool {
+    view.paused || view.children.iter().any(is_any_paused)
+}
+
+fn is_quarantined(view: &ChildView) -> bool {
+    view.trial || view.state == ChildState::Idle(IdleReason::Quarantined)
 }
 
 impl CommandPlan {
@@ -205,18 +225,9 @@ impl fmt::Display for PlannedStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, state, .. } = self;
         match &self.step {
-            Step::Do(command) => write!(f, "{} {path} ({state})", word(*command)),
+            Step::Do(command) => write!(f, "{} {path} ({state})", command.as_str()),
             Step::With(above) => write!(f, "keep {path} ({state}): included in {above}"),
             Step::Keep(why) => write!(f, "keep {path} ({state}): {why}"),
         }
-    }
-}
-
-const fn word(command: Command) -> &'static str {
-    match command {
-        Command::Start => "start",
-        Command::Stop => "stop",
-        Command::Restart => "restart",
-        Command::Remove => "remove",
     }
 }

@@ -4,7 +4,7 @@
 //! * `task`, `service` – what a child can run: closures, and services with a state of their own.
 //! * `ctx`, `subtask` – what the code of a running attempt can ask, report and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
-//! * `child_handle`, `command_plan` – commands on one child and on many, and waits for children.
+//! * `child_handle`, `command_plan`, `pause` – commands on one child and on many, and waits for children.
 //! * `pending_tree` – a handle of a tree that may not have begun yet.
 //! * `scope`, `carry` – code of other libraries as code of a child; values that one attempt leaves to the next.
 //! * `split`, `add` – splits builders into declarations for the machine and bodies for the engine; adds children.
@@ -24,6 +24,7 @@ pub(crate) mod group;
 pub(crate) mod main;
 pub(crate) mod member;
 pub(crate) mod origin;
+pub(crate) mod pause;
 pub(crate) mod pending_tree;
 pub(crate) mod scope;
 pub(crate) mod service;

@@ -348,12 +348,12 @@ impl TreeHandle {
         self.begin_command(&path.into(), Command::Remove)
     }
 
-    async fn command(&self, path: &Path, command: Command) -> Result<Outcome, Refusal> {
+    pub(crate) async fn command(&self, path: &Path, command: Command) -> Result<Outcome, Refusal> {
         self.check_not_abandoned()?;
         self.command_on(self.inner.find(path)?, path, command).await
     }
 
-    fn begin_command(&self, path: &Path, command: Command) -> Result<(), Refusal> {
+    pub(crate) fn begin_command(&self, path: &Path, command: Command) -> Result<(), Refusal> {
         self.check_not_abandoned()?;
         self.begin_command_on(self.inner.find(path)?, command)
     }

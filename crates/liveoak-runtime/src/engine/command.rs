@@ -85,7 +85,9 @@ impl TreeInner {
         stop_wait: StopWait,
     ) -> Outcome {
         let StopWait { awaited, budget } = stop_wait;
-        if let Outcome::Stopped(report) | Outcome::Removed(report) = &mut outcome {
+        if let Outcome::Stopped(report) | Outcome::Removed(report) | Outcome::Quarantined(report) =
+            &mut outcome
+        {
             self.wait_for_drops(&awaited, path, budget, report).await;
         }
         outcome

@@ -11,7 +11,7 @@ use crate::engine::pids;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::{log, log_text};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Health, Severity};
+use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Health, IdleReason, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -287,6 +287,14 @@ impl std::fmt::Display for Line<'_> {
             EventKind::Ready { took, .. } => write!(f, "{path}: ready after {took:.1?}"),
             EventKind::Exited { exit, ran, .. } => write!(f, "{path}: {exit}, after {ran:.1?}"),
             EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
+            EventKind::Stopped { why: IdleReason::Paused, .. } => {
+                write!(f, "{path}: paused, and starts again when it is resumed")
+            }
+            EventKind::Stopped { stage, why: IdleReason::Quarantined } => {
+                write!(f, "{path}: quarantined by command ({})", stage.as_str())
+            }
+            EventKind::Paused => write!(f, "{path}: paused: it is not started again when it ends"),
+            EventKind::Resumed => write!(f, "{path}: not paused any more"),
             EventKind::Stopped { stage, .. } => write!(f, "{path}: stopped ({})", stage.as_str()),
             EventKind::Killed { .. } => write!(f, "{path}: killing"),
             EventKind::NeedLost { need, grace } => {

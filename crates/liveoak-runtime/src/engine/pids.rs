@@ -43,6 +43,8 @@ pub(crate) fn of(tree: usize, event: &Event) -> Option<u32> {
         EventKind::Health { .. }
         | EventKind::Unready { .. }
         | EventKind::ReadyAgain
+        | EventKind::Paused
+        | EventKind::Resumed
         | EventKind::Released => pids.get(&key).map(|(_, pid)| *pid),
         EventKind::Stopped { .. } | EventKind::Finished | EventKind::Ignored => {
             pids.remove(&key).map(|(_, pid)| pid)

@@ -59,7 +59,11 @@ impl Operator {
 
     async fn command(&mut self) {
         let path = self.path();
-        match self.dice.roll(12) {
+        match self.dice.roll(16) {
+            12 => self.note("pause", path, self.tree.pause_child(path).await),
+            13 => self.note("resume", path, self.tree.resume_child(path).await),
+            14 => self.note("quarantine", path, self.tree.quarantine_child(path).await),
+            15 => self.note("release", path, self.tree.release_child(path).await),
             0 => self.note("start", path, self.tree.start_child(path).await),
             1 => self.note("stop", path, self.tree.stop_child(path).await),
             2 | 3 => self.note("restart", path, self.tree.restart_child(path).await),

@@ -96,7 +96,7 @@ impl Machine {
         let (state, path) = (&self.arena[child], self.arena.path_of(child));
         let (phase, intent, flags) = (state.phase, state.intent, state.flags);
         let intent_is_legal = match phase {
-            Phase::Idle(_) => matches!(intent, Intent::Run | Intent::Stop),
+            Phase::Idle(_) => matches!(intent, Intent::Run | Intent::Stop | Intent::Quarantine),
             Phase::Waiting | Phase::BackingOff | Phase::Starting | Phase::Running => intent == Intent::Run,
             Phase::Stopping { .. } => true,
         };
@@ -104,6 +104,12 @@ impl Machine {
         if phase == Phase::Idle(IdleReason::StoppedByCommand) {
             assert_eq!(intent, Intent::Stop, "{path} was stopped by command");
         }
+        if phase.is_idle() && intent == Intent::Quarantine {
+            assert_eq!(phase, Phase::Idle(IdleReason::Quarantined), "{path} was quarantined by command");
+        }
+        let paused_down = phase == Phase::Idle(IdleReason::Paused) && self.has_live_supervisor(child);
+        assert!(!paused_down || flags.paused, "{path} is down because of a pause that is over");
+        assert!(!flags.paused || !phase.is_pending(), "{path} is {phase:?} and paused");
         match phase {
             Phase::Starting => assert!(!flags.attempt_ready, "{path} starts and was ready"),
             Phase::Running => assert!(flags.attempt_ready, "{path} runs and was not ready"),
@@ -142,7 +148,8 @@ impl Machine {
                         && record.survivors.is_none()
                 });
                 let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
-                let expected = retries && !sup_is_ending;
+                let expected =
+                    retries && !sup_is_ending && !state.flags.paused && !state.is_down_by_command();
                 assert_eq!(has(Purpose::Phase), expected, "{path} is quarantined, and its next trial");
             }
             Phase::Idle(_) | Phase::Waiting | Phase::Running => {

@@ -4,9 +4,10 @@
 //! machine's own state. The other files hold the tests, by topic.
 
 mod after;
-mod answer_word;
+mod answers;
 mod audit;
 mod auto_shutdown;
+mod by_command;
 mod checks;
 mod command;
 mod conformance_restart;
@@ -14,6 +15,7 @@ mod conformance_start;
 mod conformance_stop;
 mod copies;
 mod dedicated_runtime;
+mod down_by_command;
 mod ends;
 mod enough;
 mod explain;

@@ -61,6 +61,7 @@ impl Replica {
                     health_reason: None,
                     history: None,
                     ready: false,
+                    paused: false,
                     checks: Vec::new(),
                     children: Vec::new(),
                 };
@@ -133,8 +134,16 @@ impl Replica {
                 self.set(event, ChildState::Idle(IdleReason::Ignored));
             }
             EventKind::Released => {
-                assert!(self.given_up.remove(&event.id), "{} was not given up on", event.path);
-                self.node(event.id).trial = false;
+                let given_up = self.given_up.remove(&event.id);
+                let node = self.node(event.id);
+                let by_command = node.state == ChildState::Idle(IdleReason::Quarantined);
+                assert!(given_up || by_command, "{} was not quarantined", event.path);
+                node.trial = false;
+            }
+            EventKind::Paused | EventKind::Resumed => {
+                let paused = matches!(event.kind, EventKind::Paused);
+                let before = std::mem::replace(&mut self.node(event.id).paused, paused);
+                assert_ne!(before, paused, "{event:?} comes twice");
             }
             EventKind::Quarantined(_) | EventKind::StillRuns(_) => {
                 if matches!(event.kind, EventKind::Quarantined(_)) {
@@ -216,6 +225,7 @@ impl Replica {
             attempt: node.attempt.0,
             restarts: node.restarts,
             trial: node.trial,
+            paused: node.paused,
             last_exit: node.last_exit.as_ref().map(Exit::kind),
             health,
             rules: (node.restart, node.strategy),
@@ -265,6 +275,7 @@ struct Seen {
     attempt: u64,
     restarts: u64,
     trial: bool,
+    paused: bool,
     last_exit: Option<&'static str>,
     health: Health,
     rules: (crate::Restart, Option<crate::Strategy>),

@@ -8,7 +8,7 @@
 //! * a copy of the tree that is taken in pieces equals the snapshot of its moment;
 //! * the machine's own invariants hold ([`Machine::audit`]).
 
-pub(super) use super::answer_word::word;
+pub(super) use super::answers::word;
 use super::copies::Copies;
 use super::replica::Replica;
 use crate::{
@@ -283,8 +283,9 @@ impl TestDriver {
     pub(super) fn command_to(&mut self, id: ChildId, command: Command) -> RequestId {
         let request = self.request();
         match command {
-            Command::Stop | Command::Remove => self.stopped_by_request.insert(id),
-            Command::Start | Command::Restart => self.stopped_by_request.remove(&id),
+            Command::Stop | Command::Remove | Command::Quarantine => self.stopped_by_request.insert(id),
+            Command::Start | Command::Restart | Command::Release => self.stopped_by_request.remove(&id),
+            Command::Pause | Command::Resume => true,
         };
         self.input(Input::Command { request, id, command });
         if let Some(Err(_)) = self.answer(request) {

@@ -1,4 +1,4 @@
-//! One word for each answer to a command.
+//! Answers to commands as words.
 
 use super::test_driver::Answer;
 use crate::{Outcome, Refusal};
@@ -12,6 +12,10 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Ok(Outcome::Exited { .. }) => "exited",
         Ok(Outcome::Stopped(_)) => "stopped",
         Ok(Outcome::Removed(_)) => "removed",
+        Ok(Outcome::Paused) => "paused",
+        Ok(Outcome::Resumed) => "resumed",
+        Ok(Outcome::Quarantined(_)) => "quarantined",
+        Err(Refusal::NotQuarantined { .. }) => "not quarantined",
         Err(Refusal::NotFound) => "not found",
         Err(Refusal::NotDown { .. }) => "not down",
         Err(Refusal::Down { .. }) => "down",
@@ -21,11 +25,11 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::TreeEnded) => "tree down",
         Err(Refusal::Failed(_)) => "failed",
         Err(Refusal::StillRuns(_)) => "still runs",
+        Err(Refusal::IsTemporary) => "is-temporary",
+        Err(Refusal::DeclaresNeeds { .. }) => "declares-needs",
         Err(Refusal::WaitsFor { .. }) => "waits",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(Refusal::Full { .. }) => "full",
-        Err(Refusal::IsTemporary) => "is-temporary",
-        Err(Refusal::DeclaresNeeds { .. }) => "declares-needs",
         Err(Refusal::Busy) => "busy",
         Err(Refusal::DestructorsWaiting) => "destructors waiting",
         Err(Refusal::IsRoot) => "is root",
