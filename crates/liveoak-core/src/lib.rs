@@ -57,7 +57,7 @@ pub use spec::{
     AutoShutdown, BodyDifference, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition,
     Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH,
     Order, PlanAction, PlanStep, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy,
-    SupervisorSpec, plan, start_order,
+    SupervisorSpec, Written, plan, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};
