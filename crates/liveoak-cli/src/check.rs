@@ -242,7 +242,8 @@ fn supervisor_json(supervisor: &SupervisorConfig, path: &str) -> Value {
 fn limit_json(limit: &Limit) -> Value {
     let give_up = limit.give_up.as_str();
     let mut document = match limit.restarts {
-        Limit::UNLIMITED => json!({ "restarts": "unlimited", "give_up": give_up }),
+        // It is never exceeded.
+        Limit::UNLIMITED => json!({ "restarts": "unlimited" }),
         restarts => json!({ "restarts": restarts, "period": limit.period.as_secs_f64(), "give_up": give_up }),
     };
     if let Some(retry_after) = limit.give_up.retry_after() {

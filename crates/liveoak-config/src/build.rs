@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostics;
 use crate::kinds::Kinds;
 use crate::load::load_with;
 use liveoak_process::Program;
-use liveoak_runtime::{Child, ChildSpec, Supervisor};
+use liveoak_runtime::{Child, ChildSpec, Supervisor, Written};
 use std::path::Path;
 
 /// Gives [`Supervisor`] the constructor that reads a file. In the prelude.
@@ -73,6 +73,8 @@ fn child(from: &ChildConfig, finish: &dyn Fn(Program) -> Program) -> Child {
 /// Returns a child of a kind. The file sets what it can say; the rest is what the kind has set.
 fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
     from.kind.child(name, &from.args).map_spec(|own| ChildSpec {
+        // The file replaces these settings of the kind. The reader has refused them where they have no effect.
+        written: Written { backoff: false, limit: false, ..own.written },
         restart: spec.restart,
         backoff: spec.backoff,
         limit: spec.limit,

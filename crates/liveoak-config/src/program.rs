@@ -184,9 +184,21 @@ impl Reader<'_> {
         let within = self.value(&table, "within", |node| node.duration(None));
         spec.stop_within = within.unwrap_or(spec.stop_within);
         self.kill_wait(&table, spec);
+        if within == Some(Duration::ZERO) {
+            self.refuse_beside_kill(&table);
+        }
         let signal = self.value(&table, "signal", Node::word).unwrap_or(command.stop_signal);
         let ask = self.value(&table, "ask", Node::word).unwrap_or(command.ask);
         command.stop_signal(signal).ask(ask)
+    }
+
+    /// Records an error for each key of a `stop` that only a request to stop would use.
+    fn refuse_beside_kill(&mut self, stop: &Table<'_>) {
+        for node in ["signal", "ask"].into_iter().filter_map(|key| stop.get(key)) {
+            let error = node.key_error(format!("`{}` has no effect with within = \"0s\"", node.key));
+            let error = error.label("the program is killed at once, and not asked before");
+            self.problems.push(error.help(format!("remove `{}`, or write a longer `within`", node.key)));
+        }
     }
 
     /// Reads the `kill_wait` of a `stop`.

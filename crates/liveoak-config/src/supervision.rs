@@ -112,7 +112,12 @@ impl Reader<'_> {
                 let error = period.key_error("`period` has no effect when restarts are unlimited");
                 self.problems.push(error.help("remove it, or write a number of restarts"));
             }
-            return Some(Limit::unlimited().on_exceeded(give_up));
+            for node in ["give_up", "retry_after"].into_iter().filter_map(|key| table.get(key)) {
+                let message = format!("`{}` has no effect when restarts are unlimited", node.key);
+                let error = node.key_error(message).label("this limit is never exceeded");
+                self.problems.push(error.help("remove it, or write a number of restarts"));
+            }
+            return Some(Limit::unlimited());
         }
         let count = self.record(restarts.integer(0, MAX_RESTARTS, " or \"unlimited\""));
         if table.get("period").is_none() {

@@ -57,7 +57,7 @@ pub use spec::{
     AutoShutdown, BodyDifference, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition,
     Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, Need,
     Order, PlanAction, PlanStep, Ready, Restart, RestartCodes, SpecError, SpecErrors, SpecProblem,
-    SpecWarning, Strategy, SupervisorSpec, plan, start_order,
+    SpecWarning, Strategy, SupervisorSpec, Written, plan, start_order,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

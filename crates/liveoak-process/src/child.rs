@@ -4,7 +4,7 @@
 //! It has ended when no process of the group is alive. When the leader ends by itself, the other processes of the group
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
-use crate::checks::with_checks;
+use crate::checks::{refuse_without_effect, with_checks};
 use crate::command::{Argv, Ask, CommandLine, Stdin};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
@@ -141,9 +141,11 @@ impl Program {
     }
 
     /// Sets how long an attempt may take to become ready. If it takes longer, the attempt has failed. Default: 30 s.
+    /// Refused without a probe and without a sibling to come after: nothing could take long then.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {
         self.spec.start_within = within;
+        self.spec.written.start_within = true;
         self
     }
 
@@ -218,6 +220,7 @@ impl From<Program> for Child {
     fn from(program: Program) -> Self {
         let mut spec = program.spec;
         spec.ready = liveoak_runtime::Ready::Reported;
+        refuse_without_effect(&mut spec, program.probe.as_ref(), &program.checks);
         // The errors of programs are small values of this crate.
         spec.keep_error = true;
         // A command line holds no values that must be dropped early, so a program can always be started again.

@@ -51,7 +51,7 @@ pub use liveoak_core::{
     MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES, Name, NameError, Need, Order, Origin,
     Outcome, Panic, Path, Ready, Refusal, Restart, RestartCodes, RestartRequest, Severity, Snapshot,
     SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport, StopStage,
-    Strategy, Survivors, Text, Time, Unhealthy, Wait, WaitingFor,
+    Strategy, Survivors, Text, Time, Unhealthy, Wait, WaitingFor, Written,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -129,3 +129,20 @@ fn stdin_is_empty_open_or_inherited_by_one_child_of_the_file() {
     assert_eq!(errors(&with(replicas)), ["replicas cannot have `stdin = \"inherit\"`"]);
     assert_eq!(stdin("stdin = \"open\"\nreplicas = 2"), Stdin::Open);
 }
+
+#[test]
+fn a_key_of_a_stop_or_of_a_limit_that_nothing_uses_is_refused_at_its_place() {
+    let kill = with("stop = { within = \"0s\", signal = \"SIGINT\", ask = \"leader\" }");
+    let message = |key: &str| format!("`{key}` has no effect with within = \"0s\"");
+    assert_eq!(errors(&kill), [message("signal"), message("ask")]);
+    assert_eq!(errors(&with("stop = { within = \"0s\", kill_wait = \"1s\" }")), [""; 0]);
+    let default = with("stop = { within = \"0s\" }") + "[defaults.stop]\nsignal = \"SIGINT\"\n";
+    assert_eq!(errors(&default), [""; 0], "a default is not written at the child");
+    let limit = with("limit = { restarts = \"unlimited\", give_up = \"escalate\", retry_after = \"1s\" }");
+    let found = errors(&limit);
+    assert!(found.contains(&"`give_up` has no effect when restarts are unlimited".to_owned()), "{found:?}");
+    assert!(
+        found.contains(&"`retry_after` has no effect when restarts are unlimited".to_owned()),
+        "{found:?}"
+    );
+}

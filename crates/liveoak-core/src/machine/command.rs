@@ -2,7 +2,7 @@
 
 use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Outcome, Refusal};
-use crate::spec::{MAX_CHILDREN, Sibling, added_child};
+use crate::spec::{MAX_CHILDREN, ParentRules, Sibling, added_child};
 use crate::{
     ChildDeclaration, ChildId, EventKind, Health, IdleReason, Name, Ready, RequestId, Restart, StopStage,
     Time,
@@ -390,7 +390,13 @@ impl Machine {
 
     fn check_spec(&self, sup: Index, declared: &ChildDeclaration) -> Result<(), Refusal> {
         let state = self.arena.sup(sup);
-        let rules = (state.rules.auto_shutdown, state.depth as usize + 1);
+        // The last but one in the line up is the child of the root.
+        let top = self.arena.line_up_from(sup).take_while(|at| *at != self.root).last();
+        let rules = ParentRules {
+            auto_shutdown: state.rules.auto_shutdown,
+            depth: state.depth as usize + 1,
+            may_end: top.map(|top| self.arena[top].restart == Restart::Temporary),
+        };
         let siblings = state.ordered().iter().filter_map(|child| match &self.arena[*child].name {
             ChildName::Given(name) => {
                 let state = &self.arena[*child];

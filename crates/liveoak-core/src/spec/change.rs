@@ -222,6 +222,8 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         history,
         // A child that stands at another place is the same child.
         declared_at: _,
+        // It says nothing about how the child runs.
+        written: _,
     } = new;
     let name = |field: &str| format!("`{of}{field}`");
     let changed = &mut found.in_place;
@@ -337,7 +339,7 @@ fn shown_limit(limit: &Option<Limit>) -> String {
             GiveUp::Quarantine { retry_after: None } | GiveUp::Escalate => give_up.to_string(),
         };
         match *restarts {
-            Limit::UNLIMITED => format!("unlimited, then {give_up}"),
+            Limit::UNLIMITED => "unlimited".to_owned(),
             _ => format!("{restarts} in {period:?}, then {give_up}"),
         }
     })

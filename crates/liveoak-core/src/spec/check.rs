@@ -35,6 +35,7 @@ impl ChildDeclaration {
         let spec = &self.spec;
         check.check_child(&path, spec, AutoShutdown::Never);
         check.check_not_a_leaf(&path, spec);
+        check.check_effect_on_root(&path, self);
         let reason = "the root of a tree has no siblings to come after";
         check.refuse_if(!spec.after.is_empty(), &path, "after", reason);
         check.refuse_if(
@@ -52,19 +53,30 @@ impl ChildDeclaration {
     }
 }
 
-/// Checks a child that is to be added below `parent`. `rules` are the `auto_shutdown` and the depth of `parent`.
+/// What the rules about an added child need to know of its supervisor.
+#[derive(Clone, Copy)]
+pub(crate) struct ParentRules {
+    pub(crate) auto_shutdown: AutoShutdown,
+    /// The level of the supervisor; the root has level 1.
+    pub(crate) depth: usize,
+    /// Whether the child of the root at or above the supervisor is temporary; `None` for the root itself.
+    pub(crate) may_end: Option<bool>,
+}
+
+/// Checks a child that is to be added below `parent`. `rules` are those of `parent`.
 pub(crate) fn added_child<'a>(
     parent: &Path,
     declared: &ChildDeclaration,
-    rules: (AutoShutdown, usize),
+    rules: ParentRules,
     siblings: impl Iterator<Item = (&'a str, Sibling)>,
 ) -> Result<(), SpecErrors> {
     let mut check = Check::default();
     let path = parent.join(declared.name.as_str());
-    check.check_declared(&path, declared, rules.0);
+    check.may_end = rules.may_end.unwrap_or(declared.spec.restart == Restart::Temporary);
+    check.check_declared(&path, declared, rules.auto_shutdown);
     let reason = "a replica set is declared with its supervisor; a child that is added later cannot be part of a replica set";
     check.refuse_if(declared.spec.replica_of.is_some(), &path, "replica_of", reason);
-    check.check_form(&path, &declared.form, rules.1 + 1);
+    check.check_form(&path, &declared.form, rules.depth + 1);
     if !(declared.spec.after.is_empty() && declared.spec.needs.is_empty()) {
         let known: HashMap<&str, Sibling> = siblings.collect();
         check.check_edges(&path, &declared.spec, |name| known.get(name).copied());
@@ -92,22 +104,26 @@ impl Sibling {
 
 /// The errors found so far.
 #[derive(Default)]
-struct Check(Vec<SpecError>);
+pub(super) struct Check {
+    errors: Vec<SpecError>,
+    /// The child of the root at or above the current child is temporary.
+    may_end: bool,
+}
 
 impl Check {
     fn finish(self) -> Result<(), SpecErrors> {
-        if self.0.is_empty() { Ok(()) } else { Err(SpecErrors(self.0)) }
+        if self.errors.is_empty() { Ok(()) } else { Err(SpecErrors(self.errors)) }
     }
 
     fn push_error(&mut self, path: &Path, field: &'static str, problem: Problem) {
-        self.0.push(SpecError { path: path.clone(), field, problem });
+        self.errors.push(SpecError { path: path.clone(), field, problem });
     }
 
     fn refuse(&mut self, path: &Path, field: &'static str, reason: String) {
         self.push_error(path, field, Problem::Refused(reason.into()));
     }
 
-    fn refuse_if(&mut self, broken: bool, path: &Path, field: &'static str, reason: &'static str) {
+    pub(super) fn refuse_if(&mut self, broken: bool, path: &Path, field: &'static str, reason: &'static str) {
         if broken {
             self.push_error(path, field, Problem::Refused(reason.into()));
         }
@@ -146,6 +162,9 @@ impl Check {
         }
         for declared in &spec.children {
             let path = path.join(declared.name.as_str());
+            if depth == 1 {
+                self.may_end = declared.spec.restart == Restart::Temporary;
+            }
             self.check_declared(&path, declared, spec.auto_shutdown);
             self.check_edges(&path, &declared.spec, |name| Some(known.get(name)?.1));
             self.check_form(&path, &declared.form, depth + 1);
@@ -210,6 +229,7 @@ impl Check {
         let is_group = matches!(declared.form, ChildForm::Group(_));
         let reason = "a dynamic group that is stopped loses its members, so it cannot come back as it was; use `after`";
         self.refuse_if(is_group && !declared.spec.needs.is_empty(), path, "needs", reason);
+        self.check_effect(path, declared, self.may_end);
         if declared.form != ChildForm::Leaf {
             self.check_not_a_leaf(path, &declared.spec);
         }
@@ -349,6 +369,8 @@ impl Check {
             self.refuse(path, field, reason);
         }
         self.refuse_if(period.is_zero(), path, field, "the period is zero; expected more");
+        let name = if field == "limit" { "limit.give_up" } else { "intensity.give_up" };
+        self.check_give_up(path, name, Limit { restarts, period, give_up });
         let reason =
             "it is zero, so the child would be tried again at once; expected more, or no `retry_after`";
         let field = if field == "limit" { "limit.retry_after" } else { "intensity.retry_after" };

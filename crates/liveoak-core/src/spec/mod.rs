@@ -9,12 +9,14 @@
 //! - [`change`]: the plan of a changed tree
 //! - [`check`]: the rules, and broken rules as data
 //! - [`checks`]: the checks of a child
+//! - [`effect`]: settings that have no effect where they are written
 //! - [`order`]: the order of start
 //! - [`reach`]: whether an intensity can be exceeded at all
 
 mod change;
 mod check;
 mod checks;
+mod effect;
 mod give_up;
 mod order;
 mod reach;
@@ -22,8 +24,9 @@ mod words;
 
 pub use change::{BodyDifference, PlanAction, PlanStep, plan};
 pub use check::{MAX_CHILDREN, MAX_DEPTH, SpecError, SpecErrors, SpecProblem};
-pub(crate) use check::{Sibling, added_child};
+pub(crate) use check::{ParentRules, Sibling, added_child};
 pub use checks::{CheckKind, CheckSpec, MAX_CHECKS};
+pub use effect::Written;
 pub use give_up::GiveUp;
 pub use order::start_order;
 pub use reach::SpecWarning;
@@ -199,6 +202,8 @@ pub struct ChildSpec {
     pub history: u8,
     /// Where the child was declared.
     pub declared_at: DeclaredAt,
+    /// Which settings were written at the child itself. Those without effect are refused.
+    pub written: Written,
 }
 
 impl Default for ChildSpec {
@@ -227,6 +232,7 @@ impl Default for ChildSpec {
             keep: false,
             history: Self::HISTORY,
             declared_at: DeclaredAt::default(),
+            written: Written::default(),
         }
     }
 }

@@ -409,6 +409,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         // They decide nothing.
         history: _,
         declared_at: _,
+        written: _,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));

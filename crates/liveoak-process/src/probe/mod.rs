@@ -36,12 +36,24 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How to find out that a program is ready. Plain data: [`start`](Probe::start) a run of it for each attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Probe {
     kind: ProbeKind,
-    every: Duration,
-    timeout: Duration,
+    /// `None` is the default.
+    every: Option<Duration>,
+    timeout: Option<Duration>,
 }
+
+/// Two probes are equal if they ask the same. A default that was written down does not differ from the default.
+impl PartialEq for Probe {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.interval() == other.interval()
+            && self.time_limit() == other.time_limit()
+    }
+}
+
+impl Eq for Probe {}
 
 /// The check of a [`Probe`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +76,7 @@ pub enum ProbeKind {
 
 impl Probe {
     fn new(kind: ProbeKind) -> Probe {
-        Probe { kind, every: DEFAULT_EVERY, timeout: DEFAULT_TIMEOUT }
+        Probe { kind, every: None, timeout: None }
     }
 
     /// Creates a probe that succeeds when this much time has passed since the run was started. For programs that give
@@ -126,15 +138,17 @@ impl Probe {
     }
 
     /// Sets how long to wait after a check that failed: 100 ms unless set. After the first checks of an attempt the wait
-    /// is shorter: 10 ms, 20 ms, 40 ms and so on, up to this time. A delay and a log probe need no retries.
+    /// is shorter: 10 ms, 20 ms, 40 ms and so on, up to this time. Refused with a delay and a log
+    /// probe, which are not tried repeatedly.
     pub fn every(mut self, every: Duration) -> Probe {
-        self.every = every;
+        self.every = Some(every);
         self
     }
 
-    /// Sets how long one check may take: 1 s unless set. A command that takes longer is killed.
+    /// Sets how long one check may take: 1 s unless set. A command that takes longer is killed. Refused with a delay and a
+    /// log probe.
     pub fn timeout(mut self, timeout: Duration) -> Probe {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
         self
     }
 
@@ -153,12 +167,22 @@ impl Probe {
 
     /// Returns the longest wait after a failed check.
     pub fn interval(&self) -> Duration {
-        self.every
+        self.every.unwrap_or(DEFAULT_EVERY)
     }
 
     /// Returns how long one check may take.
     pub fn time_limit(&self) -> Duration {
-        self.timeout
+        self.timeout.unwrap_or(DEFAULT_TIMEOUT)
+    }
+
+    /// Returns `true` if the wait after a failed check was set.
+    pub(crate) const fn is_every_written(&self) -> bool {
+        self.every.is_some()
+    }
+
+    /// Returns `true` if the time limit of one check was set.
+    pub(crate) const fn is_timeout_written(&self) -> bool {
+        self.timeout.is_some()
     }
 
     /// Returns `true` if the probe repeats its check. A delay and a log probe do not: they wait for one event.
@@ -169,7 +193,7 @@ impl Probe {
     /// Returns the wait after `failures` failed checks in a row.
     fn pause_after(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(u32::BITS - 1);
-        FIRST_PAUSE.saturating_mul(1 << doublings).min(self.every)
+        FIRST_PAUSE.saturating_mul(1 << doublings).min(self.interval())
     }
 
     /// Returns the check of the probe.

@@ -63,7 +63,7 @@ impl ProbeRun {
     /// # Cancel safety
     /// Cancel safe; a command under way is killed.
     pub async fn check(&self) -> Result<(), ProbeFailure> {
-        let limit = self.state.probe.timeout;
+        let limit = self.state.probe.time_limit();
         match tokio::time::timeout(limit, self.ask()).await {
             Ok(answer) => answer,
             Err(_) => Err(ProbeFailure::TimedOut { waited_for: self.state.probe.to_string(), limit }),
@@ -151,9 +151,9 @@ impl ProbeRun {
             ProbeKind::Log(pattern) => not_yet(format!("no line matched /{pattern}/ yet")),
             ProbeKind::Tcp(target) => target.connect().await.map(linger::say_goodbye),
             ProbeKind::Unix(path) => {
-                unix::connect(path, self.state.probe.timeout).await.map(linger::say_goodbye)
+                unix::connect(path, self.state.probe.time_limit()).await.map(linger::say_goodbye)
             }
-            ProbeKind::File(path) => look(path, self.state.probe.timeout).await,
+            ProbeKind::File(path) => look(path, self.state.probe.time_limit()).await,
             ProbeKind::Command(command) => run(command, self.environment_of(command)).await,
             ProbeKind::Http(url) => url.check().await,
         }

@@ -4,7 +4,7 @@ use crate::support::{Dir, TIME_LIMIT, WatchedProcess, look_for, state, within};
 use liveoak_process::{
     CommandLine, OutputSink, Probe, ProcessChild, Program, SpawnError, SpawnFailed, Stream,
 };
-use liveoak_runtime::{Child, Exit, Limit, Restart, StartError, StopStage, Supervisor, Tree};
+use liveoak_runtime::{Check, Child, Exit, Limit, Restart, StartError, StopStage, Supervisor, Tree};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -364,4 +364,28 @@ async fn restart_codes_that_are_also_a_success_and_those_of_a_temporary_child_ar
         refused(temporary).await,
         "/t/a: restart_codes: a temporary child is never restarted, so it cannot ask for a restart; expected permanent or transient"
     );
+}
+
+#[tokio::test]
+async fn the_start_refuses_settings_of_a_program_and_of_its_probes_that_have_no_effect() {
+    let refused = |program: Program| match Supervisor::new("t").child(program).begin() {
+        Ok(_) => Vec::new(),
+        Err(StartError::Spec(errors)) => errors.0.into_iter().map(|error| error.field).collect(),
+        Err(error) => panic!("{error}"),
+    };
+    let s = Duration::from_secs(1);
+    let program = || Child::command("a", ["sleep", "1000"]);
+    let check = || Check::every(s);
+    let log = || Probe::log("up").expect("a pattern");
+    assert_eq!(refused(program().ready(Probe::delay(s).every(s))), ["ready.every"]);
+    assert_eq!(refused(program().ready(log().every(s).timeout(s))), ["ready.every", "ready.timeout"]);
+    assert_eq!(refused(program().readiness(check(), log())), ["checks"]);
+    assert_eq!(refused(program().liveness(check(), Probe::delay(s))), ["checks"]);
+    assert_eq!(refused(program().liveness(check(), Probe::file("/").every(s))), ["checks.every"]);
+    assert_eq!(refused(program().liveness(check(), Probe::file("/").timeout(2 * s))), ["checks.timeout"]);
+    assert_eq!(refused(program().start_within(s)), ["start_within"]);
+    assert_eq!(refused(program().restart(Restart::Temporary).backoff(None)), ["backoff"]);
+    assert_eq!(refused(program().start_within(s).ready(log())), [""; 0]);
+    assert_eq!(refused(program().ready(Probe::file("/").every(s).timeout(s))), [""; 0]);
+    assert_eq!(refused(program().liveness(check(), Probe::file("/"))), [""; 0]);
 }

@@ -220,9 +220,11 @@ impl Child {
     /// Keeps the values that the child has captured after the child has ended for good, so that a command can start it
     /// again. Without `keep`, a temporary child drops these values when it has ended and no supervisor above it is ever
     /// restarted. A command to start the child is then refused ([`Refusal::OnlyOnce`]). Programs are always kept.
+    /// Refused where it has no effect: on a child that runs once, and on a child that can be started again anyway.
     #[must_use]
     pub const fn keep(mut self) -> Self {
         self.spec.keep = true;
+        self.spec.written.keep = true;
         self
     }
 
@@ -255,9 +257,11 @@ impl Child {
     }
 
     /// Sets how long the child may take to become ready. A child that misses this deadline has failed. Default: 30 s.
+    /// Refused on a child that is ready as soon as it runs and comes [`after`](Self::after) no sibling.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {
         self.spec.start_within = within;
+        self.spec.written.start_within = true;
         self
     }
 
@@ -355,18 +359,21 @@ macro_rules! common_settings {
                 self
             }
 
-            /// Sets the delay before a restart; `None` restarts immediately. Default: 100 ms to 30 s, with jitter.
+            /// Sets the delay before a restart; `None` restarts immediately. Default: 100 ms to 30 s, with jitter. Refused on
+            /// a temporary child, which is never restarted.
             #[must_use]
             pub fn backoff(mut self, backoff: impl Into<Option<$crate::Backoff>>) -> Self {
                 self.$spec.backoff = backoff.into();
+                self.$spec.written.backoff = true;
                 self
             }
 
             /// Sets the restart limit of this child alone. Default: ten restarts in a minute or ten failures in a row,
-            /// unless the supervisor has an intensity.
+            /// unless the supervisor has an intensity. Refused on a temporary child, which is never restarted.
             #[must_use]
             pub fn limit(mut self, limit: $crate::Limit) -> Self {
                 self.$spec.limit = Some(limit);
+                self.$spec.written.limit = true;
                 self
             }
 

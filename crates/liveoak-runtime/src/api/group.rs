@@ -83,20 +83,27 @@ impl<A: Send + 'static> Group<A> {
         self.handle.clone()
     }
 
-    /// Restarts members only after a failure. Has no effect on a [temporary](Self::temporary) group, because its
-    /// members have no second argument for a restart.
+    /// Restarts members only after a failure. Refused on a [temporary](Self::temporary) group, because its members have no
+    /// second argument for a restart.
     #[must_use]
     pub fn transient(mut self) -> Self {
-        if self.spec.template.restart == Restart::Permanent {
-            self.spec.template.restart = Restart::Transient;
+        match self.spec.template.restart {
+            Restart::Temporary => {
+                let reason = "the members of a temporary group have no second argument for a restart; expected \
+                              `Group::new`, or no `transient`";
+                self.spec.template.written.refused.push(("restart", reason));
+            }
+            Restart::Permanent | Restart::Transient => self.spec.template.restart = Restart::Transient,
         }
         self
     }
 
-    /// Sets the delay before a member's restart; `None` restarts immediately.
+    /// Sets the delay before a member's restart; `None` restarts immediately. Like [`limit`](Self::limit) and
+    /// [`intensity`](Self::intensity), it is refused on a [temporary](Self::temporary) group.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
         self.spec.template.backoff = backoff.into();
+        self.spec.template.written.backoff = true;
         self
     }
 
@@ -105,6 +112,7 @@ impl<A: Send + 'static> Group<A> {
     #[must_use]
     pub fn limit(mut self, limit: Limit) -> Self {
         self.spec.template.limit = Some(limit);
+        self.spec.template.written.limit = true;
         self
     }
 

@@ -142,10 +142,11 @@ impl Supervisor {
     }
 
     /// Keeps the values that all children below this supervisor have captured after this supervisor has ended for good; see
-    /// [`Child::keep`]. Has an effect on temporary supervisors only.
+    /// [`Child::keep`]. Refused where it has no effect: if this supervisor can be started again anyway.
     #[must_use]
     pub const fn keep(mut self) -> Self {
         self.own.keep = true;
+        self.own.written.keep = true;
         self
     }
 

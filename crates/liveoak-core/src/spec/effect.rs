@@ -1,0 +1,125 @@
+//! What has no effect is refused: settings that were written at a child on which they can change nothing.
+//!
+//! A value alone does not show whether it was written: a temporary child has the default backoff like any other, and a
+//! setting may come from defaults that apply to many children. So builders note in [`Written`] which settings were
+//! written at the child itself. Only these are refused here.
+//!
+//! | written | refused on |
+//! |---|---|
+//! | `backoff`, `limit` | a temporary child, a temporary member, the root |
+//! | `intensity` | a group whose members are temporary |
+//! | `start_within` | a leaf that is ready at once and comes after no sibling; such a group without a runtime |
+//! | `keep` | a child that runs once; a child that can always be started again; the root |
+//! | `keep_error` | a supervisor, a group |
+//! | what happens when a limit is exceeded | an unlimited limit |
+
+use super::check::Check;
+use super::{ChildDeclaration, ChildForm, ChildSpec, GroupSpec, Limit, Ready, Restart};
+use crate::{GiveUp, Path};
+
+/// Which settings of a [`ChildSpec`] were written at the child itself, and what only a builder can refuse. Everything that
+/// was read from shared defaults is not written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The backoff, or that there is none.
+    pub backoff: bool,
+    /// The limit of the child alone.
+    pub limit: bool,
+    /// The start deadline.
+    pub start_within: bool,
+    /// That the body is kept.
+    pub keep: bool,
+    /// Settings that have no effect, each with its field and the reason, if the spec does not hold the setting: for
+    /// example, the interval of a probe that is never repeated. The check of the specs refuses them.
+    pub refused: Vec<(&'static str, &'static str)>,
+}
+
+/// What kind of child has a spec.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Leaf,
+    Supervisor,
+    Group { opens_runtime: bool },
+}
+
+impl Kind {
+    const fn of(form: &ChildForm) -> Self {
+        match form {
+            ChildForm::Leaf => Self::Leaf,
+            ChildForm::Supervisor(_) => Self::Supervisor,
+            ChildForm::Group(group) => Self::Group { opens_runtime: group.dedicated_runtime },
+        }
+    }
+}
+
+/// Returns `true` if the start of such a child may take time.
+fn may_wait(spec: &ChildSpec, kind: Kind) -> bool {
+    let takes_time = match kind {
+        Kind::Leaf => spec.ready == Ready::Reported || spec.has_check(true),
+        Kind::Supervisor => true,
+        Kind::Group { opens_runtime } => opens_runtime,
+    };
+    takes_time || !spec.after.is_empty()
+}
+
+impl Check {
+    /// Refuses what has no effect on a child. `may_end` says that nothing will start the child again once it has ended:
+    /// it and all supervisors above it, except the root, are temporary, or such a supervisor is above it.
+    pub(super) fn check_effect(&mut self, path: &Path, declared: &ChildDeclaration, may_end: bool) {
+        let spec = &declared.spec;
+        let kind = Kind::of(&declared.form);
+        self.check_written(path, spec, kind);
+        let reason = "the body of a child that runs once cannot be made again, so keeping it has no effect";
+        self.refuse_if(spec.written.keep && spec.once, path, "keep", reason);
+        let reason = "the child can be started again anyway, because it or the supervisor above it is not temporary; \
+                      keeping what it has captured has no effect";
+        self.refuse_if(spec.written.keep && !spec.once && !may_end, path, "keep", reason);
+        let reason = "a supervisor or a group has no error of its own to keep; its children may";
+        self.refuse_if(spec.keep_error && kind != Kind::Leaf, path, "keep_error", reason);
+        if let ChildForm::Group(group) = &declared.form {
+            self.check_members(path, group);
+        }
+    }
+
+    /// Refuses what has no effect on the root. Nothing restarts it.
+    pub(super) fn check_effect_on_root(&mut self, path: &Path, root: &ChildDeclaration) {
+        let reason = "nothing restarts the root of a tree, so the delay before a restart has no effect";
+        self.refuse_if(root.spec.written.backoff, path, "backoff", reason);
+        let reason = "the root of a tree ends with the tree, so keeping what it has captured has no effect";
+        self.refuse_if(root.spec.written.keep, path, "keep", reason);
+        if let ChildForm::Group(group) = &root.form {
+            self.check_members(path, group);
+        }
+    }
+
+    /// Refuses what has no effect on the members of a group.
+    fn check_members(&mut self, path: &Path, group: &GroupSpec) {
+        self.check_written(path, &group.template, Kind::Leaf);
+        let temporary = group.template.restart == Restart::Temporary;
+        let reason = "temporary members are never restarted, so a limit of restarts has no effect";
+        self.refuse_if(group.intensity.is_some() && temporary, path, "intensity", reason);
+    }
+
+    fn check_written(&mut self, path: &Path, spec: &ChildSpec, kind: Kind) {
+        let temporary = spec.restart == Restart::Temporary;
+        let reason = "a temporary child is never restarted, so the delay before a restart has no effect; expected no \
+                      backoff here, or transient";
+        self.refuse_if(spec.written.backoff && temporary, path, "backoff", reason);
+        let reason = "a temporary child is never restarted, so a limit of restarts has no effect; expected no limit here, \
+                      or transient";
+        self.refuse_if(spec.written.limit && temporary, path, "limit", reason);
+        let reason = "the child is ready as soon as it runs and comes after no sibling, so a start deadline has no effect; \
+                      expected a child that reports that it is ready, or no deadline";
+        self.refuse_if(spec.written.start_within && !may_wait(spec, kind), path, "start_within", reason);
+        for (field, reason) in &spec.written.refused {
+            self.refuse_if(true, path, field, reason);
+        }
+    }
+
+    /// Refuses what happens when a limit is exceeded that cannot be exceeded.
+    pub(super) fn check_give_up(&mut self, path: &Path, field: &'static str, limit: Limit) {
+        let reason = "an unlimited limit is never exceeded, so what happens then has no effect";
+        let unlimited = limit.restarts == Limit::UNLIMITED && limit.give_up != GiveUp::Escalate;
+        self.refuse_if(unlimited, path, field, reason);
+    }
+}
