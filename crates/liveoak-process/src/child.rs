@@ -142,7 +142,7 @@ impl Program {
     /// Sets how long an attempt may take to become ready. If it takes longer, the attempt has failed. Default: 30 s.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {
-        self.spec.start_within = within;
+        self.spec.set_start_within(within);
         self
     }
 
@@ -150,7 +150,7 @@ impl Program {
     /// supervisors above may end this wait earlier. Default: 2 s.
     #[must_use]
     pub const fn kill_wait(mut self, wait: Duration) -> Self {
-        self.spec.kill_wait = wait;
+        self.spec.set_kill_wait(wait);
         self
     }
 
@@ -159,7 +159,7 @@ impl Program {
     /// Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
-        self.spec.stop_within = within;
+        self.spec.set_stop_within(within);
         self
     }
 

@@ -383,6 +383,8 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         // They decide nothing.
         history: _,
         declared_at: _,
+        description: _,
+        sources: _,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));
@@ -411,6 +413,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
             end_when_done,
             children,
             dedicated_runtime,
+            defaults: _,
         }) => {
             let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
             text.push_str(&format!(
