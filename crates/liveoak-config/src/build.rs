@@ -44,6 +44,10 @@ fn supervisor(name: &str, from: &SupervisorConfig, finish: &dyn Fn(Program) -> P
         .first_start(spec.first_start)
         .auto_shutdown(spec.auto_shutdown)
         .children(from.children.iter().map(|declared| child(declared, finish)));
+    let to = match &spec.defaults {
+        Some(defaults) => to.defaults(**defaults),
+        None => to,
+    };
     match spec.intensity {
         Some(limit) => to.intensity(limit),
         None => to,
@@ -80,6 +84,8 @@ fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
         after: spec.after.clone(),
         replica_of: spec.replica_of.clone(),
         stop_within: from.stop_within.unwrap_or(own.stop_within),
+        description: spec.description.clone().or(own.description),
+        sources: spec.sources,
         ..own
     })
 }
