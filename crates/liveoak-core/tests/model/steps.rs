@@ -229,6 +229,7 @@ fn supervisor(
                 end_when_done,
                 dedicated_runtime,
                 children,
+                defaults: None,
             };
             ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Supervisor(spec) }
         },
