@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
-use liveoak::{CheckSpec, ChildSpec, Limit, Name, Need, SpecWarning};
+use liveoak::{CheckSpec, ChildSpec, Criticality, Limit, Name, Need, Role, SpecWarning};
 use liveoak_config::{
     ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load_and_tell,
     one_line,
@@ -278,6 +278,13 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
         "significant": spec.significant,
         "run_within": spec.run_within.map(|within| within.as_secs_f64()),
     });
+    if let Some(description) = &spec.description {
+        let tags: Vec<&str> = description.tags.iter().map(AsRef::as_ref).collect();
+        document["title"] = json!(description.title.as_deref());
+        document["tags"] = json!(tags);
+        document["role"] = json!(description.role.map(Role::as_str));
+        document["criticality"] = json!(description.criticality.map(Criticality::as_str));
+    }
     match &child.form {
         Form::Program(program) => document["process"] = program_json(program, spec),
         Form::Kind(_) => {}

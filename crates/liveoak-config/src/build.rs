@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostics;
 use crate::kinds::Kinds;
 use crate::load::load_with;
 use liveoak_process::Program;
-use liveoak_runtime::{Child, ChildSpec, Supervisor, Written};
+use liveoak_runtime::{Child, ChildSpec, Supervisor};
 use std::path::Path;
 
 /// Gives [`Supervisor`] the constructor that reads a file. In the prelude.
@@ -44,6 +44,10 @@ fn supervisor(name: &str, from: &SupervisorConfig, finish: &dyn Fn(Program) -> P
         .first_start(spec.first_start)
         .auto_shutdown(spec.auto_shutdown)
         .children(from.children.iter().map(|declared| child(declared, finish)));
+    let to = match &spec.defaults {
+        Some(defaults) => to.defaults(**defaults),
+        None => to,
+    };
     match spec.intensity {
         Some(limit) => to.intensity(limit),
         None => to,
@@ -73,8 +77,7 @@ fn child(from: &ChildConfig, finish: &dyn Fn(Program) -> Program) -> Child {
 /// Returns a child of a kind. The file sets what it can say; the rest is what the kind has set.
 fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
     from.kind.child(name, &from.args).map_spec(|own| ChildSpec {
-        // The file replaces these settings of the kind. The reader has refused them where they have no effect.
-        written: Written { backoff: false, limit: false, ..own.written },
+        written: own.written,
         restart: spec.restart,
         backoff: spec.backoff,
         limit: spec.limit,
@@ -82,6 +85,8 @@ fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
         after: spec.after.clone(),
         replica_of: spec.replica_of.clone(),
         stop_within: from.stop_within.unwrap_or(own.stop_within),
+        description: spec.description.clone().or(own.description),
+        sources: spec.sources,
         ..own
     })
 }

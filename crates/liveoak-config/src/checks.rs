@@ -64,9 +64,13 @@ impl Reader<'_> {
         let failures = self.value(table, "failures", |node| node.integer(1, MAX_TRIES, ""));
         let successes = self.value(table, "successes", |node| node.integer(1, MAX_TRIES, ""));
         let delay = self.value(table, "delay", Node::finite);
-        spec.every = every.unwrap_or(spec.every);
+        if let Some(every) = every {
+            spec.set_every(every);
+        }
         spec.timeout = timeout.unwrap_or(spec.timeout);
-        spec.failures = failures.unwrap_or(spec.failures);
+        if let Some(failures) = failures {
+            spec.set_failures(failures);
+        }
         spec.successes = successes.unwrap_or(spec.successes);
         spec.delay = delay.unwrap_or(spec.delay);
         Some(spec)

@@ -13,8 +13,8 @@ use crate::other_words::{
 };
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{
-    AutoShutdown, Backoff, CheckSpec, ChildSpec, FirstStart, GiveUp, Jitter, KILL_WAIT, Need, Order, Restart,
-    Strategy,
+    AutoShutdown, Backoff, CheckSpec, ChildSpec, Criticality, FirstStart, GiveUp, Jitter, KILL_WAIT, Need,
+    Order, Restart, Role, Strategy,
 };
 use liveoak_process::{Ask, Probe, Signal, Stdin};
 use serde_json::{Value, json};
@@ -172,6 +172,16 @@ keys! {
     }
 
     const OF_CHILDREN {
+        /// The name of the child for people, shown beside its name: one line of at most 128 bytes.
+        title: types::text_schema;
+        /// Words by which people and programs select children: at most 16, each of at most 64 bytes, without white space and commas.
+        tags: types::tags_schema;
+        /// What the child is for. It presets `restart`, `backoff`, `limit`, and `every` and `failures` of checks, where the child does
+        /// not set them itself.
+        role: types::words_schema::<Role>;
+        /// How much depends on the child: it decides the severity of its events and log lines and, where neither the child nor its
+        /// role says it, what happens when the limit is exceeded. Default: the severities of "normal", and nothing else.
+        criticality: types::words_schema::<Criticality>;
         /// When the child is restarted: always, after a failure, or never.
         restart: types::words_schema::<Restart> => Restart::default().as_str();
         /// The delays before restarts, or false for none.

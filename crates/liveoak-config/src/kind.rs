@@ -26,7 +26,9 @@ impl Reader<'_> {
         let replicas = replicas.unwrap_or(1);
         self.check_replica_words(table, replicas);
         let stop_within = self.kind_stop(table);
-        spec.stop_within = stop_within.unwrap_or(spec.stop_within);
+        if let Some(within) = stop_within {
+            spec.set_stop_within(within);
+        }
         let kind = table.get("kind").and_then(|node| self.known_kind(node));
         let before = self.problems.count();
         let args = self.args(table, kind.as_ref(), (1, replicas));

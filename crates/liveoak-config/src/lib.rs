@@ -35,6 +35,7 @@ mod build;
 mod checks;
 mod config;
 mod defaults;
+mod description;
 mod diagnostic;
 mod duration;
 mod env_file;

@@ -182,7 +182,9 @@ impl Reader<'_> {
         let table = table.get("stop").and_then(|node| self.table_of(node, what, &PROGRAM_STOP, example));
         let Some(table) = table else { return command };
         let within = self.value(&table, "within", |node| node.duration(None));
-        spec.stop_within = within.unwrap_or(spec.stop_within);
+        if let Some(within) = within {
+            spec.set_stop_within(within);
+        }
         self.kill_wait(&table, spec);
         if within == Some(Duration::ZERO) {
             self.refuse_beside_kill(&table);
@@ -204,7 +206,9 @@ impl Reader<'_> {
     /// Reads the `kill_wait` of a `stop`.
     pub(crate) fn kill_wait(&mut self, stop: &Table<'_>, spec: &mut ChildSpec) {
         let zero = "a kill takes a moment, so with 0 every kill would be reported as `abandoned`";
-        spec.kill_wait = self.value(stop, "kill_wait", |node| node.positive(zero)).unwrap_or(spec.kill_wait);
+        if let Some(wait) = self.value(stop, "kill_wait", |node| node.positive(zero)) {
+            spec.set_kill_wait(wait);
+        }
     }
 
     /// Reads `output`.
@@ -329,7 +333,9 @@ impl Reader<'_> {
     fn start_within(&mut self, table: &Table<'_>, spec: &mut ChildSpec) {
         let Some(node) = table.get("start_within") else { return };
         let within = self.record(node.positive("a start always takes some time"));
-        spec.start_within = within.unwrap_or(spec.start_within);
+        if let Some(within) = within {
+            spec.set_start_within(within);
+        }
         if table.get("ready").is_none() && table.get("after").is_none() {
             let error =
                 node.key_error("`start_within` has no effect on a program that is ready as soon as it runs");
@@ -347,7 +353,9 @@ impl Reader<'_> {
     fn ready(&mut self, node: &Node<'_>, cwd: &Path, spec: &mut ChildSpec) -> Option<Probe> {
         let table = self.table_of(node, "`ready`", &READY, READY_EXAMPLE)?;
         let within = self.value(&table, "within", |node| node.positive("a start always takes some time"));
-        spec.start_within = within.unwrap_or(spec.start_within);
+        if let Some(within) = within {
+            spec.set_start_within(within);
+        }
         let probe = self.one_probe(node, &table, &READY, READY_EXAMPLE, (cwd, spec.start_within));
         let why = "without any pause, the tries would need a whole processor";
         let every = self.value(&table, "every", |node| node.positive(why));

@@ -14,14 +14,15 @@ impl Reader<'_> {
         let table =
             supervisor.get("defaults").and_then(|node| self.table_of(node, "`defaults`", &DEFAULTS, example));
         let Some(table) = table else { return defaults };
-        defaults.restart = self.value(&table, "restart", Node::word).or(defaults.restart);
+        let specs = &mut defaults.of_specs;
+        specs.restart = self.value(&table, "restart", Node::word).or(specs.restart);
         if let Some(node) = table.get("backoff") {
-            defaults.backoff = self.default_backoff(node).or(defaults.backoff);
+            specs.backoff = self.default_backoff(node).or(specs.backoff);
         }
-        defaults.limit = table.get("limit").and_then(|node| self.limit(node)).or(defaults.limit);
+        specs.limit = table.get("limit").and_then(|node| self.limit(node)).or(specs.limit);
         let start_within =
             self.value(&table, "start_within", |node| node.positive("a start always takes some time"));
-        defaults.start_within = start_within.or(defaults.start_within);
+        specs.start_within = start_within.or(specs.start_within);
         self.default_stop(&table, &mut defaults);
         let output = table.get("output");
         let output =
@@ -49,9 +50,10 @@ impl Reader<'_> {
         let Some(stop) = stop else { return };
         let mut spec = ChildSpec::default();
         self.kill_wait(&stop, &mut spec);
-        defaults.kill_wait = stop.get("kill_wait").map(|_| spec.kill_wait).or(defaults.kill_wait);
+        let specs = &mut defaults.of_specs;
+        specs.kill_wait = stop.get("kill_wait").map(|_| spec.kill_wait).or(specs.kill_wait);
         let within = self.value(&stop, "within", |node| node.duration(None));
-        defaults.stop_within = within.or(defaults.stop_within);
+        specs.stop_within = within.or(specs.stop_within);
         defaults.stop_signal = self.value(&stop, "signal", Node::word).or(defaults.stop_signal);
         defaults.stop_ask = self.value(&stop, "ask", Node::word).or(defaults.stop_ask);
     }

@@ -5,7 +5,7 @@ use crate::reader::{EdgePlace, Reader};
 use crate::table::{Node, Table};
 use crate::text::escaped;
 use crate::types::MAX_RESTARTS;
-use liveoak_core::{Backoff, ChildSpec, Condition, Edge, GiveUp, Limit, Name, Need, Restart};
+use liveoak_core::{Backoff, ChildSpec, Condition, Edge, GiveUp, Limit, Name, Need, Restart, Source};
 use std::time::Duration;
 use toml::de::DeValue;
 
@@ -13,13 +13,18 @@ impl Reader<'_> {
     /// Reads the supervision keys into `spec`, which contains the defaults. Records an error for a wrong value and
     /// keeps the default. Returns the places of the `after` edges.
     pub(crate) fn supervision(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> Vec<EdgePlace> {
-        spec.restart = self.value(table, "restart", Node::word).unwrap_or(spec.restart);
+        if let Some(restart) = self.value(table, "restart", Node::word) {
+            spec.set_restart(restart);
+        }
         let significant = self.value(table, "significant", |node| node.boolean("significant = true"));
         spec.significant = significant.unwrap_or_default();
-        spec.limit = table.get("limit").and_then(|node| self.limit(node)).or(spec.limit);
+        if let Some(limit) = table.get("limit").and_then(|node| self.limit(node)) {
+            spec.set_limit(limit);
+        }
         spec.run_within = self.value(table, "run_within", |node| node.positive("every run takes some time"));
         if let Some(node) = table.get("backoff") {
-            spec.backoff = self.backoff(node);
+            let backoff = self.backoff(node);
+            spec.set_backoff(backoff);
         }
         if spec.restart == Restart::Temporary {
             self.refuse_on_temporary(table);
@@ -123,22 +128,23 @@ impl Reader<'_> {
         if table.get("period").is_none() {
             self.problems.push(missing("period"));
         }
-        Some(Limit::new(count?, period?).on_exceeded(give_up))
+        Some(with_give_up(Limit::new(count?, period?), give_up))
     }
 
-    /// Reads what happens when a limit is exceeded, and when a quarantined child is tried again.
-    fn give_up(&mut self, table: &Table<'_>) -> GiveUp {
-        let give_up = self.value(table, "give_up", Node::word).unwrap_or(GIVE_UP);
+    /// Reads what happens when a limit is exceeded, and when a quarantined child is tried again. `None` if neither is written.
+    fn give_up(&mut self, table: &Table<'_>) -> Option<GiveUp> {
+        let written = self.value(table, "give_up", Node::word);
+        let give_up = written.unwrap_or(GIVE_UP);
         let never = "for no trial leave `retry_after` out";
         let retry_after = self.value(table, "retry_after", |node| node.positive(never));
         match (give_up, table.get("retry_after")) {
-            (GiveUp::Quarantine { .. }, _) => GiveUp::Quarantine { retry_after },
-            (GiveUp::Escalate, None) => give_up,
+            (_, None) => written,
+            (GiveUp::Quarantine { .. }, Some(_)) => Some(GiveUp::Quarantine { retry_after }),
             (GiveUp::Escalate, Some(node)) => {
                 let error = node.key_error("`retry_after` has no effect with give_up = \"escalate\"");
                 let error = error.label("only a quarantined child is tried again");
                 self.problems.push(error.help("remove it, or write give_up = \"quarantine\""));
-                give_up
+                Some(give_up)
             }
         }
     }
@@ -242,5 +248,14 @@ impl Reader<'_> {
         }
         after.push(Edge { child: sibling.clone(), condition });
         places.push(EdgePlace { sibling, span: node.span.clone(), path: node.path.clone() });
+    }
+}
+
+/// Returns the limit with what happens when it is exceeded. If the file does not say it, this is the default of the file,
+/// which a role or a criticality may replace.
+fn with_give_up(limit: Limit, written: Option<GiveUp>) -> Limit {
+    match written {
+        Some(give_up) => limit.on_exceeded(give_up),
+        None => Limit { give_up: GIVE_UP, give_up_source: Source::File, ..limit },
     }
 }

@@ -3,18 +3,17 @@
 use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
 use crate::config::{ChildConfig, Config, Form, SupervisorConfig};
 use crate::diagnostic::{Diagnostic, Error, Span};
-use crate::keys::{
-    FIRST_START, GIVE_UP, KIND, OF_CHILD, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child,
-};
+use crate::keys::{FIRST_START, KIND, OF_CHILD, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
 use crate::kind::not_of_a_kind;
 use crate::other_words;
 use crate::reader::{Places, Reader, fits_name};
 use crate::table::{Node, Table};
 use crate::text::{child_called, join, near_miss};
 use crate::types::Keys;
-use liveoak_core::{ChildSpec, FirstStart, Limit, Path as TreePath, SupervisorSpec};
+use liveoak_core::{ChildSpec, FirstStart, Path as TreePath, SupervisorSpec};
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 /// What a child is.
@@ -84,7 +83,7 @@ impl Reader<'_> {
         depth: usize,
         first_start: FirstStart,
     ) -> SupervisorConfig {
-        let spec = SupervisorSpec {
+        let mut spec = SupervisorSpec {
             first_start: self.value(table, "first_start", Node::word).unwrap_or(first_start),
             strategy: self.word(table, "strategy"),
             order: self.word(table, "order"),
@@ -92,17 +91,16 @@ impl Reader<'_> {
             intensity: table.get("intensity").and_then(|node| self.limit(node)),
             ..SupervisorSpec::default()
         };
-        let defaults = self.merged_defaults(table);
+        let mut defaults = self.merged_defaults(table);
+        defaults.has_intensity = table.get("intensity").is_some();
+        spec.defaults =
+            (defaults.of_specs != liveoak_core::Defaults::default()).then(|| Arc::new(defaults.of_specs));
         let above = std::mem::replace(&mut self.defaults, defaults);
-        let mut children = match table.get("child") {
+        let children = match table.get("child") {
             Some(node) => self.children(node, table, path, (depth, spec.first_start)),
             None => self.record_no_children(table, table.span.clone()),
         };
         self.defaults = above;
-        // Without an intensity each child has a limit of its own. The numbers of this limit come from the core; what happens when it is exceeded comes from the file.
-        for child in children.iter_mut().filter(|_| spec.intensity.is_none()) {
-            child.spec.limit.get_or_insert(Limit::DEFAULT_OF_A_CHILD.on_exceeded(GIVE_UP));
-        }
         self.count_edges(path, &children);
         if let Some(places) = self.places.get_mut(path) {
             places.children = children.iter().map(|child| child.name.clone()).collect();
@@ -148,7 +146,9 @@ impl Reader<'_> {
             });
         }
         let within = self.value(&stop, "within", |node| node.duration(Some(no_infinity)));
-        spec.stop_within = within.unwrap_or(spec.stop_within);
+        if let Some(within) = within {
+            spec.set_stop_within(within);
+        }
         self.kill_wait(&stop, spec);
     }
 
@@ -190,7 +190,8 @@ impl Reader<'_> {
         let nature = self.nature(node, &table);
         let is_supervisor = nature == Nature::Supervisor;
         let mut spec = if is_supervisor { ChildSpec::of_supervisor() } else { ChildSpec::default() };
-        self.defaults.apply(&mut spec, is_supervisor);
+        self.description(&table, is_supervisor, &mut spec);
+        self.defaults.resolve(&mut spec, is_supervisor);
         let mut places = Places::new(&table, node.key_span.clone());
         places.edges = self.supervision(&table, &mut spec);
         // Inserted before `supervisor` is called, which adds the names of the children to this entry.
@@ -212,6 +213,8 @@ impl Reader<'_> {
             self.count_children(replicas, node);
             form
         };
+        // Some of its own keys leave settings to its role, its criticality or the file: the end of a limit, the times of checks.
+        self.defaults.resolve(&mut spec, is_supervisor);
         Some(ChildConfig { name, line: self.line(node.key_span.start), spec, form })
     }
 

@@ -1,7 +1,10 @@
 //! The type of a key, and the types of values. A type of values is a function that returns its JSON Schema.
 
 use crate::other_words::OtherWords;
-use liveoak_core::{AutoShutdown, Condition, FirstStart, GiveUp, Jitter, Limit, Order, Restart, Strategy};
+use liveoak_core::{
+    AutoShutdown, Condition, Criticality, FirstStart, GiveUp, Jitter, Limit, MAX_TAG_BYTES, MAX_TAGS, Order,
+    Restart, Role, Strategy,
+};
 use liveoak_process::{Ask, Signal, Stdin};
 use serde_json::{Map, Value, json};
 
@@ -69,7 +72,7 @@ macro_rules! words_of {
     )+};
 }
 
-words_of! { Restart Strategy Order FirstStart AutoShutdown GiveUp Jitter Condition Ask Stdin }
+words_of! { Restart Strategy Order FirstStart AutoShutdown GiveUp Jitter Condition Role Criticality Ask Stdin }
 
 impl Word for Signal {
     const ALL: &'static [Self] = Signal::STOP_SIGNALS;
@@ -181,6 +184,15 @@ pub(crate) fn command_schema() -> Value {
         { "type": "string", "minLength": 1, "description": line },
         { "type": "array", "items": { "type": "string" }, "minItems": 1, "description": words },
     ]})
+}
+
+pub(crate) fn tags_schema() -> Value {
+    json!({
+        "type": "array",
+        "items": { "type": "string", "minLength": 1, "maxLength": MAX_TAG_BYTES, "pattern": "^[^\\s,]+$" },
+        "maxItems": MAX_TAGS,
+        "uniqueItems": true,
+    })
 }
 
 pub(crate) fn restarts_schema() -> Value {

@@ -1,8 +1,8 @@
 //! The events of a tree: one typed event for each transition.
 
 use crate::{
-    Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Name, Origin, Path,
-    Restart, StartFailure, StopStage, Strategy, Survivors, Time,
+    Attempt, AutoShutdownFailure, ChildId, Criticality, Description, Exit, Health, IdleReason, LimitExceeded,
+    Name, Origin, Path, Restart, StartFailure, StopStage, Strategy, Survivors, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,11 @@ pub struct Event {
     pub id: ChildId,
     /// What happened.
     pub kind: EventKind,
+    /// How much attention the event needs: the severity of its [kind](EventKind::severity), changed by what the child is
+    /// ([`EventKind::severity_of`]).
+    pub severity: Severity,
+    /// The title, the tags, the role and the criticality of the child, if it has any of them.
+    pub description: Option<Arc<Description>>,
     /// Who gave the command from which the event follows, and why. The events of a child, and of the children below it, have
     /// the origin of the command until the command has taken effect. `None` if there is no such command, or the caller gave
     /// neither an actor nor a reason.
@@ -37,6 +42,18 @@ pub enum Severity {
     Warn,
     /// A failure that the tree could not deal with: a child was given up on, abandoned, or did not start.
     Error,
+}
+
+/// Where in its tree a child stands, as far as the severity of its events depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is the root: its start and its end are worth a line in a log.
+    Root,
+    /// It is neither the root nor a member.
+    Child,
+    /// It is a member of a group. There may be a million of them, so what is information about other children is a detail
+    /// about a member.
+    Member,
 }
 
 /// What happened to a child.
@@ -183,7 +200,43 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Returns how much attention the event needs.
+    /// Returns how much attention the event of a child needs.
+    ///
+    /// | criticality | failures with which the tree deals | failures with which it does not | other interruptions |
+    /// |---|---|---|---|
+    /// | low | info | warn | info |
+    /// | normal, or none | warn | error | info |
+    /// | high | error | error | info |
+    /// | critical | error | error | warn |
+    ///
+    /// Other interruptions are a delay before a restart, a stop by command, and an end for good. Ordinary steps stay what they
+    /// are. For members of groups, `info` is `debug`. The start and the end of the root are `info` at least.
+    #[must_use]
+    pub fn severity_of(&self, criticality: Option<Criticality>, standing: Standing) -> Severity {
+        let severity = match (self.severity(), criticality.unwrap_or_default()) {
+            (Severity::Error, Criticality::Low) => Severity::Warn,
+            (Severity::Warn, Criticality::Low) => Severity::Info,
+            (Severity::Warn, Criticality::High | Criticality::Critical) => Severity::Error,
+            (Severity::Info, Criticality::Critical) if self.interrupts() => Severity::Warn,
+            (severity, _) => severity,
+        };
+        match (standing, self) {
+            (Standing::Root, Self::Starting { .. } | Self::Exited { .. }) => severity.max(Severity::Info),
+            (Standing::Member, _) if severity == Severity::Info => Severity::Debug,
+            _ => severity,
+        }
+    }
+
+    /// Returns `true` if the child does not work after the event, although it did not fail.
+    const fn interrupts(&self) -> bool {
+        match self {
+            Self::BackingOff { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => true,
+            Self::Stopped { why, .. } => matches!(why, IdleReason::StoppedByCommand),
+            _ => false,
+        }
+    }
+
+    /// Returns how much attention the event of a child of normal criticality needs.
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {

@@ -1,8 +1,8 @@
 //! The answer to "what does this child do now, and why?", as a value that prints as one screen.
 
 use crate::{
-    Attempt, ChildId, ChildSpec, ChildState, CommandRecord, DeclaredAt, ExitRecord, Health, LimitUse, Path,
-    Ready, Span, Strategy, Time,
+    Attempt, CheckSpec, ChildId, ChildSpec, ChildState, CommandRecord, DeclaredAt, ExitRecord, Health,
+    LimitUse, Path, Ready, Source, Span, Strategy, Time,
 };
 use std::collections::VecDeque;
 use std::fmt;
@@ -93,7 +93,10 @@ pub struct BackoffUse {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ago = |at: Time| Span(self.at.since(at));
-        writeln!(f, "{} is {} for {}", self.path, self.state.as_str(), ago(self.since))?;
+        let description = self.spec.description.as_deref();
+        let title = description.and_then(|description| description.title.as_deref());
+        let title = title.map_or_else(String::new, |title| format!(" ({title})"));
+        writeln!(f, "{}{title} is {} for {}", self.path, self.state.as_str(), ago(self.since))?;
         line(f, "why", &self.why)?;
         for (nth, wait) in self.waiting_for.iter().enumerate() {
             line(f, if nth == 0 { "waits for" } else { "" }, &wait.shown(self.at))?;
@@ -135,12 +138,50 @@ impl fmt::Display for Explanation {
             let text = format!("{} ago: {path}{command}", ago(command.at));
             line(f, if nth == 0 { "commands" } else { "" }, &text)?;
         }
+        let what = description.map(ToString::to_string).unwrap_or_default();
+        if !what.is_empty() {
+            line(f, "what", &what)?;
+        }
         line(f, "declared", &self.declared())?;
+        let inherited = self.inherited();
+        if !inherited.is_empty() {
+            line(f, "from", &inherited)?;
+        }
         if self.origin.is_known() { line(f, "at", &self.origin.to_string()) } else { Ok(()) }
     }
 }
 
 impl Explanation {
+    /// Returns which settings come from the role, the criticality or inherited defaults, as one line.
+    fn inherited(&self) -> String {
+        let ChildSpec { sources, limit, checks, .. } = &*self.spec;
+        let give_up = limit.map_or(Source::BuiltIn, |limit| limit.give_up_source);
+        let check = |of: fn(&CheckSpec) -> Source| {
+            checks.iter().flat_map(|checks| checks.iter()).map(of).max().unwrap_or_default()
+        };
+        let settings = [
+            ("restart", sources.restart),
+            ("backoff", sources.backoff),
+            ("limit", sources.limit),
+            ("give-up", give_up),
+            ("start deadline", sources.start_within),
+            ("stop deadline", sources.stop_within),
+            ("wait after a kill", sources.kill_wait),
+            ("interval of checks", check(|check| not_own(check.sources.every))),
+            ("failures of checks", check(|check| not_own(check.sources.failures))),
+        ];
+        let from = |source: Source| {
+            let of = settings.iter().filter(|(_, from)| *from == source).map(|(setting, _)| *setting);
+            let of: Vec<&str> = of.collect();
+            (!of.is_empty()).then(|| format!("{source}: {}", of.join(", ")))
+        };
+        let sources = [Source::Role, Source::Criticality, Source::Defaults, Source::Own];
+        let parts: Vec<String> = sources.into_iter().filter_map(from).collect();
+        // A child whose settings are all its own or built in needs no line.
+        let only_own = parts.iter().all(|part| part.starts_with(Source::Own.as_str()));
+        if only_own { String::new() } else { parts.join("; ") }
+    }
+
     /// Returns what is declared, as one line.
     fn declared(&self) -> String {
         let spec = &self.spec;
@@ -168,6 +209,11 @@ impl Explanation {
         parts.extend(spec.after.iter().map(|edge| format!("after {} {}", edge.child, edge.condition)));
         parts.join(", ")
     }
+}
+
+/// Returns the source, or the default if the check itself is the source: then another check may have another source.
+fn not_own(source: Source) -> Source {
+    if source == Source::Own { Source::default() } else { source }
 }
 
 impl Wait {

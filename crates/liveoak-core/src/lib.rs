@@ -33,7 +33,7 @@ mod window;
 
 pub use backoff::{Backoff, jitter};
 pub use decide::{Verdict, decide};
-pub use event::{Event, EventKind, Severity};
+pub use event::{Event, EventKind, Severity, Standing};
 pub use exit::{
     AutoShutdownFailure, Exit, LimitExceeded, MAX_BACKTRACE_BYTES, MAX_PANIC_BYTES, MAX_REASON_BYTES, Panic,
     RestartRequest, StartFailure, Unhealthy,
@@ -54,10 +54,12 @@ pub use origin::{DeclaredAt, Origin, Text};
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{CheckView, ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
-    AutoShutdown, BodyDifference, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition,
-    Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, Need,
-    Order, PlanAction, PlanStep, Ready, Restart, RestartCodes, SpecError, SpecErrors, SpecProblem,
-    SpecWarning, Strategy, SupervisorSpec, Written, plan, start_order,
+    Above, AutoShutdown, BodyDifference, CheckKind, CheckSources, CheckSpec, ChildDeclaration, ChildForm,
+    ChildSpec, Condition, Criticality, Defaults, Description, Edge, FirstStart, GiveUp, GroupSpec, Jitter,
+    KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Need,
+    Order, PlanAction, PlanStep, Preset, Ready, Restart, RestartCodes, Role, Source, Sources, SpecError,
+    SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, Written, plan, start_order, tag_problem,
+    title_problem,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

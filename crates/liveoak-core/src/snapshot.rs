@@ -1,8 +1,8 @@
 //! The whole tree at one moment, consistent with an event number.
 
 use crate::{
-    Attempt, CheckKind, ChildHistory, ChildId, ChildSpec, CommandRecord, Condition, Exit, Name, Path,
-    Restart, StopStage, Strategy, Time,
+    Attempt, CheckKind, ChildHistory, ChildId, ChildSpec, CommandRecord, Condition, Criticality, Exit, Name,
+    Path, Restart, Role, StopStage, Strategy, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +101,32 @@ pub struct ChildView {
     pub checks: Vec<CheckView>,
     /// Its children in the order of their start; members of a group in the order of their addition.
     pub children: Vec<Self>,
+}
+
+impl ChildView {
+    /// Returns the title: the name for people.
+    #[must_use]
+    pub fn title(&self) -> Option<&str> {
+        self.spec.description.as_ref()?.title.as_deref()
+    }
+
+    /// Returns the tags.
+    #[must_use]
+    pub fn tags(&self) -> &[Arc<str>] {
+        self.spec.description.as_ref().map_or(&[], |description| &description.tags)
+    }
+
+    /// Returns the role, if the child has one.
+    #[must_use]
+    pub fn role(&self) -> Option<Role> {
+        self.spec.description.as_ref()?.role
+    }
+
+    /// Returns the criticality, if the child has one.
+    #[must_use]
+    pub fn criticality(&self) -> Option<Criticality> {
+        self.spec.criticality()
+    }
 }
 
 /// One check of a live attempt.

@@ -3,7 +3,7 @@
 use crate::child::Program;
 use crate::environment::Environment;
 use crate::probe::{Probe, ProbeKind};
-use liveoak_runtime::{Check, CheckKind, CheckSpec, Child, ChildSpec, Ctx};
+use liveoak_runtime::{Check, CheckKind, CheckSpec, Child, ChildSpec, Ctx, Source};
 use std::sync::Arc;
 
 impl Program {
@@ -74,7 +74,8 @@ pub(crate) fn refuse_without_effect(spec: &mut ChildSpec, ready: Option<&Probe>,
         refused.extend(other.then_some(("checks.timeout", reason)));
     }
     let has_startup_check = spec.checks().iter().any(|check| check.kind == CheckKind::Startup);
-    if spec.written.start_within && ready.is_none() && !has_startup_check && spec.after.is_empty() {
+    let is_own = spec.sources.start_within == Source::Own;
+    if is_own && ready.is_none() && !has_startup_check && spec.after.is_empty() {
         let reason = "the program is ready as soon as it runs and comes after no sibling, so a start deadline has no effect; \
                       expected a probe, or no deadline";
         refused.push(("start_within", reason));

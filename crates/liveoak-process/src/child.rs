@@ -144,8 +144,7 @@ impl Program {
     /// Refused without a probe and without a sibling to come after: nothing could take long then.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {
-        self.spec.start_within = within;
-        self.spec.written.start_within = true;
+        self.spec.set_start_within(within);
         self
     }
 
@@ -153,7 +152,7 @@ impl Program {
     /// supervisors above may end this wait earlier. Default: 2 s.
     #[must_use]
     pub const fn kill_wait(mut self, wait: Duration) -> Self {
-        self.spec.kill_wait = wait;
+        self.spec.set_kill_wait(wait);
         self
     }
 
@@ -162,7 +161,7 @@ impl Program {
     /// Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
-        self.spec.stop_within = within;
+        self.spec.set_stop_within(within);
         self
     }
 

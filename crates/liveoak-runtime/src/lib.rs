@@ -44,14 +44,15 @@ pub use engine::event_filter::EventFilter;
 pub use engine::events::{EventOrLost, Events};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, CheckKind, CheckSpec, CheckView,
-    ChildHistory, ChildId, ChildSpec, ChildState, ChildView, Command, CommandRecord, Condition, DeclaredAt,
-    Edge, Event, EventKind, Exit, ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob,
-    GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHECKS,
-    MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES, Name, NameError, Need, Order, Origin,
-    Outcome, Panic, Path, Ready, Refusal, Restart, RestartCodes, RestartRequest, Severity, Snapshot,
-    SpecError, SpecErrors, SpecProblem, SpecWarning, StartFailure, StopEntry, StopReport, StopStage,
-    Strategy, Survivors, Text, Time, Unhealthy, Wait, WaitingFor, Written,
+    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, CheckKind, CheckSources, CheckSpec,
+    CheckView, ChildHistory, ChildId, ChildSpec, ChildState, ChildView, Command, CommandRecord, Condition,
+    Criticality, DeclaredAt, Defaults, Description, Edge, Event, EventKind, Exit, ExitRecord, Explanation,
+    Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit,
+    LimitExceeded, LimitUse, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES,
+    MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, NameError, Need, Order, Origin, Outcome, Panic, Path,
+    Preset, Ready, Refusal, Restart, RestartCodes, RestartRequest, Role, Severity, Snapshot, Source, Sources,
+    SpecError, SpecErrors, SpecProblem, SpecWarning, Standing, StartFailure, StopEntry, StopReport,
+    StopStage, Strategy, Survivors, Text, Time, Unhealthy, Wait, WaitingFor, Written,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -297,9 +297,9 @@
 
 // What users build a tree from.
 pub use liveoak_runtime::{
-    AutoShutdown, Backoff, Check, CheckKind, CheckSpec, Child, Condition, DedicatedRuntime, FirstStart,
-    GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order, PendingTree, Restart, Service,
-    Strategy, Supervisor,
+    AutoShutdown, Backoff, Check, CheckKind, CheckSpec, Child, Condition, Criticality, DedicatedRuntime,
+    Defaults, FirstStart, GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order, PendingTree,
+    Preset, Restart, Role, Service, Strategy, Supervisor,
 };
 
 // What the code of a child uses.
@@ -314,11 +314,11 @@ pub use liveoak_runtime::{Main, main};
 // A running tree: commands, events, snapshots, the report of its stop.
 pub use liveoak_runtime::{
     Added, AutoShutdownFailure, BackoffUse, CheckAnswer, CheckView, ChildHandle, ChildHistory, ChildId,
-    ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Ended, Event, EventFilter,
-    EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure, Glob,
-    GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity, Snapshot,
-    Step, StepResult, StopEntry, StopReport, StopStage, Survivors, Text, Time, Tree, TreeFailure, TreeHandle,
-    TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
+    EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
+    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity,
+    Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry, StopReport, StopStage, Survivors, Text,
+    Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.
@@ -329,8 +329,9 @@ pub use liveoak_runtime::{
 
 // For builders in other crates that make another kind of child.
 pub use liveoak_runtime::{
-    ChildSpec, Edge, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES, Name, Need,
-    Ready, RestartCodes, RestartRequest,
+    CheckSources, ChildSpec, Edge, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS,
+    MAX_REASON_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, Need, Ready, RestartCodes,
+    RestartRequest,
 };
 
 #[cfg(feature = "testing")]
@@ -369,8 +370,8 @@ pub mod prelude {
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{
-        AutoShutdown, Backoff, Check, Child, ChildHandle, Condition, Ctx, DedicatedRuntime, Exit, FirstStart,
-        GiveUp, Group, GroupHandle, Health, Init, Limit, Order, Restart, Service, Strategy, Supervisor, Tree,
-        TreeHandle,
+        AutoShutdown, Backoff, Check, Child, ChildHandle, Condition, Criticality, Ctx, DedicatedRuntime,
+        Defaults, Exit, FirstStart, GiveUp, Group, GroupHandle, Health, Init, Limit, Order, Restart, Role,
+        Service, Strategy, Supervisor, Tree, TreeHandle,
     };
 }

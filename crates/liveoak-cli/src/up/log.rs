@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use liveoak_config::one_line;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -42,6 +42,8 @@ pub(crate) fn init(
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
+    // The status messages of `liveoak up` say when the tree starts and how it has ended.
+    let level = Targets::new().with_default(level).with_target("liveoak::tree", LevelFilter::OFF);
     let stderr = LineWriter { stderr: stderr.with_room(Room::Log), format };
     let base = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(move || stderr.clone());
     let log = match format {

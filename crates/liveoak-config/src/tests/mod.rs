@@ -2,6 +2,7 @@
 
 mod checks;
 mod defaults;
+mod description;
 mod fuzz;
 mod kinds;
 mod plan;

@@ -2,7 +2,7 @@
 
 use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorPhase};
 use super::{Command, Effect, MAX_WAITERS, Machine, Outcome, Refusal};
-use crate::spec::{MAX_CHILDREN, ParentRules, Sibling, added_child};
+use crate::spec::{Above, MAX_CHILDREN, ParentRules, Sibling, added_child};
 use crate::{
     ChildDeclaration, ChildId, EventKind, Health, IdleReason, Name, Ready, RequestId, Restart, StopStage,
     Time,
@@ -270,6 +270,8 @@ impl Machine {
         // If a sibling has an `after` edge to a removed child of this name, the name is refused: the sibling would have to
         // start after the new child, but an added child starts last.
         self.check_not_needed(sup, &declared.name)?;
+        let resolved = declared.resolved_below(&self.above(sup));
+        let declared = &*resolved;
         self.check_spec(sup, declared)?;
         let old = self.arena.sup(sup).names.get(&declared.name).copied();
         if self.arena.sup(sup).ordered().len() - usize::from(old.is_some()) >= MAX_CHILDREN {
@@ -386,6 +388,13 @@ impl Machine {
             Some(sup) if matches!(sup.phase, SupervisorPhase::Starting | SupervisorPhase::Up) => Ok(parent),
             Some(_) => Err(Refusal::SupervisorDown),
         }
+    }
+
+    /// Returns what a child that is added to a supervisor finds above it.
+    fn above(&self, sup: Index) -> Above {
+        let line: Vec<Index> = self.arena.line_up_from(sup).collect();
+        let below = |above: Above, sup: &Index| self.arena.sup(*sup).rules.above(above.defaults);
+        line.iter().rev().fold(Above::default(), below)
     }
 
     fn check_spec(&self, sup: Index, declared: &ChildDeclaration) -> Result<(), Refusal> {

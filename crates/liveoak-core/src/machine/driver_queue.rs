@@ -3,7 +3,7 @@
 
 use super::state::Index;
 use super::{Effect, Machine, Outcome, Refusal};
-use crate::{ChildId, Event, EventKind, Origin, RequestId, Severity};
+use crate::{ChildId, Event, EventKind, Origin, RequestId, Severity, Standing};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -69,6 +69,14 @@ impl Machine {
         self.origin.as_ref().or_else(given).filter(|origin| !origin.is_empty()).cloned()
     }
 
+    fn standing(&self, child: Index) -> Standing {
+        match self.arena.parent_of(child) {
+            None => Standing::Root,
+            Some(sup) if sup.is_group() => Standing::Member,
+            Some(_) => Standing::Child,
+        }
+    }
+
     pub(super) fn push(&mut self, effect: Effect) {
         self.driver_queue.effects.push_back(effect);
     }
@@ -81,14 +89,17 @@ impl Machine {
         }
         if let Some(least) = self.driver_queue.interest {
             let kind = kind();
+            let severity = kind.severity_of(self.arena[child].spec.criticality(), self.standing(child));
             // A lost event leaves a gap in the numbers, so that readers notice the loss.
-            if kind.severity() >= least && self.driver_queue.effects.len() < MAX_QUEUED_EFFECTS {
+            if severity >= least && self.driver_queue.effects.len() < MAX_QUEUED_EFFECTS {
                 let event = Event {
                     number: self.driver_queue.last_event,
                     at: self.now,
                     path: self.arena.path_of(child),
                     id: self.arena.id_of(child),
                     kind,
+                    severity,
+                    description: self.arena[child].spec.description.clone(),
                     origin: self.origin_of(child),
                 };
                 self.push(Effect::Event(Box::new(event)));

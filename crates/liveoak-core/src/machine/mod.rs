@@ -152,7 +152,9 @@ impl Machine {
     pub fn new(root: &ChildDeclaration) -> Result<(Self, Vec<ChildId>), SpecErrors> {
         let is_leaf = matches!(root.form, ChildForm::Leaf);
         assert!(!is_leaf, "the root of a tree is a supervisor or a group, not a leaf");
-        root.check()?;
+        let resolved = root.resolved();
+        let root = &*resolved;
+        root.check_resolved()?;
         let mut arena = Arena::new();
         let ids = arena.insert(None, root, Time::ZERO);
         let machine = Self {

@@ -371,7 +371,8 @@ impl SupervisorState {
             ChildForm::Leaf => return None,
             ChildForm::Supervisor(spec) => {
                 let children = Children::Ordered(Vec::with_capacity(spec.children.len()));
-                (SupervisorSpec { children: Vec::new(), ..*spec }, children)
+                let defaults = spec.defaults.clone();
+                (SupervisorSpec { children: Vec::new(), defaults, ..*spec }, children)
             }
             ChildForm::Group(GroupSpec { template, intensity, max_members, dedicated_runtime }) => {
                 let (intensity, dedicated_runtime, order) = (*intensity, *dedicated_runtime, Order::Edges);
@@ -408,7 +409,7 @@ impl SupervisorState {
     /// needs.
     fn frozen(&self) -> Self {
         Self {
-            rules: SupervisorSpec { children: Vec::new(), ..self.rules },
+            rules: SupervisorSpec { children: Vec::new(), defaults: None, ..self.rules },
             children: self.children.clone(),
             names: BTreeMap::new(),
             window: self.window.clone(),

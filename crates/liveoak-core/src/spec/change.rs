@@ -4,10 +4,13 @@
 //! the same path. What does not differ is kept, whatever happens around it.
 
 use super::order::start_order;
-use super::{ChildDeclaration, ChildForm, ChildSpec, GroupSpec, Limit, SupervisorSpec};
+use super::{
+    ChildDeclaration, ChildForm, ChildSpec, Criticality, Description, GroupSpec, Limit, Role, SupervisorSpec,
+};
 use crate::{Backoff, GiveUp, Jitter, Path};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What happens to a child when the declaration of its tree changes.
@@ -85,6 +88,7 @@ pub fn plan(
     new: &ChildDeclaration,
     body: &dyn Fn(&Path) -> BodyDifference,
 ) -> Vec<PlanStep> {
+    let (old, new) = (&*old.resolved(), &*new.resolved());
     let path = Path::new(old.name.as_str());
     if old.name != new.name {
         let reason = format!("the name of the tree differs: `{}`, now `{}`", old.name, new.name);
@@ -222,6 +226,9 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         history,
         // A child that stands at another place is the same child.
         declared_at: _,
+        description,
+        // Where a value comes from is no difference.
+        sources: _,
         // It says nothing about how the child runs.
         written: _,
     } = new;
@@ -243,6 +250,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
     note(changed, &name("replica_of"), &old.replica_of, replica_of, set);
     note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
+    note_description(changed, of, old.description.as_deref(), description.as_deref());
     note(changed, &name("history"), &old.history, history, ToString::to_string);
     let restart = &mut found.restart;
     note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
@@ -268,6 +276,23 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(restart, &name("keep_error"), &old.keep_error, keep_error, ToString::to_string);
 }
 
+/// Notes how two descriptions differ.
+fn note_description(found: &mut Vec<String>, of: &str, old: Option<&Description>, new: Option<&Description>) {
+    let nothing = Description::default();
+    let old = old.unwrap_or(&nothing);
+    // Every field is named, so that a new one is not forgotten.
+    let Description { title, tags, role, criticality } = new.unwrap_or(&nothing);
+    let name = |field: &str| format!("`{of}{field}`");
+    let text = |text: &Option<Arc<str>>| text.as_ref().map_or("none".to_owned(), ToString::to_string);
+    note(found, &name("title"), &old.title, title, text);
+    note(found, &name("tags"), &old.tags, tags, |tags| {
+        if tags.is_empty() { "none".to_owned() } else { tags.join(", ") }
+    });
+    note(found, &name("role"), &old.role, role, |role| role.map_or("none", Role::as_str).to_owned());
+    let word = |criticality: &Option<Criticality>| criticality.map_or("none", Criticality::as_str).to_owned();
+    note(found, &name("criticality"), &old.criticality, criticality, word);
+}
+
 /// Notes how the rules of two supervisors differ, apart from their children.
 fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDifference) {
     let SupervisorSpec {
@@ -278,6 +303,7 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
         auto_shutdown,
         end_when_done,
         dedicated_runtime,
+        defaults,
         children: _,
     } = new;
     let changed = &mut found.in_place;
@@ -286,6 +312,12 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
     note(changed, "`order`", &old.order, order, ToString::to_string);
     note(changed, "`first_start`", &old.first_start, first_start, ToString::to_string);
     note(changed, "`auto_shutdown`", &old.auto_shutdown, auto_shutdown, ToString::to_string);
+    // What they change in the children that exist is noted at each of them.
+    if old.defaults.as_deref().copied().unwrap_or_default()
+        != defaults.as_deref().copied().unwrap_or_default()
+    {
+        changed.push("`defaults` differ".to_owned());
+    }
     note(changed, "`end_when_done`", &old.end_when_done, end_when_done, ToString::to_string);
     let order = |spec: &SupervisorSpec, other: &SupervisorSpec| -> Vec<String> {
         let stays = |child: &&ChildDeclaration| other.children.iter().any(|other| other.name == child.name);
@@ -333,7 +365,7 @@ fn shown_backoff(backoff: &Option<Backoff>) -> String {
 
 fn shown_limit(limit: &Option<Limit>) -> String {
     limit.as_ref().map_or("none".to_owned(), |limit| {
-        let Limit { restarts, period, give_up } = limit;
+        let Limit { restarts, period, give_up, .. } = limit;
         let give_up = match give_up {
             GiveUp::Quarantine { retry_after: Some(after) } => format!("{give_up} and retry after {after:?}"),
             GiveUp::Quarantine { retry_after: None } | GiveUp::Escalate => give_up.to_string(),

@@ -6,7 +6,7 @@ use super::order::cycles;
 use super::reach::out_of_reach;
 use super::{
     AutoShutdown, ChildDeclaration, ChildForm, ChildSpec, Condition, Edge, GroupSpec, Limit, Ready, Restart,
-    RestartCodes, SupervisorSpec,
+    RestartCodes, Role, SupervisorSpec,
 };
 use crate::{Backoff, MAX_HISTORY, Name, NameError, Path};
 use SpecProblem as Problem;
@@ -24,12 +24,17 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_CHILDREN: usize = 10_000;
 
 impl ChildDeclaration {
-    /// Applies all rules to the tree whose root is declared here. [`Machine::new`](crate::Machine::new) refuses
-    /// a tree with errors; call `check` to see them earlier.
+    /// Applies all rules to the tree whose root is declared here, with what its children inherit.
+    /// [`Machine::new`](crate::Machine::new) refuses a tree with errors; call `check` to see them earlier.
     ///
     /// # Errors
     /// All broken rules, each with the path, the field and what was expected.
     pub fn check(&self) -> Result<(), SpecErrors> {
+        self.resolved().check_resolved()
+    }
+
+    /// Applies all rules to a tree whose settings are [resolved](Self::resolved).
+    pub(crate) fn check_resolved(&self) -> Result<(), SpecErrors> {
         let mut check = Check::default();
         let path = Path::new(self.name.as_str());
         let spec = &self.spec;
@@ -48,6 +53,9 @@ impl ChildDeclaration {
         check.refuse_if(spec.replica_of.is_some(), &path, "replica_of", "the root of a tree is no replica");
         let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
         check.refuse_if(may_restart, &path, "restart", reason);
+        let role = spec.description.as_ref().and_then(|description| description.role);
+        let reason = "a role presets how a child is restarted, and the root of a tree is never restarted";
+        check.refuse_if(role.is_some(), &path, "role", reason);
         check.check_form(&path, &self.form, 1);
         check.finish()
     }
@@ -141,6 +149,9 @@ impl Check {
         if depth > MAX_DEPTH {
             return self.push_error(path, "children", Problem::TooDeep { max: MAX_DEPTH });
         }
+        for (field, reason) in spec.defaults.iter().flat_map(|defaults| defaults.problems()) {
+            self.refuse_if(true, path, field, reason);
+        }
         self.check_limit(path, "intensity", spec.intensity);
         if let (Some(intensity), Some(failures)) = (spec.intensity, out_of_reach(spec)) {
             self.push_error(path, "intensity", Problem::IntensityOutOfReach { intensity, failures });
@@ -214,6 +225,7 @@ impl Check {
     fn check_group(&mut self, path: &Path, group: &GroupSpec) {
         self.check_limit(path, "intensity", group.intensity);
         self.check_child(path, &group.template, AutoShutdown::Never);
+        self.check_leaf(path, &group.template);
         let reason = "members of a dynamic group have no order, so none can come after another";
         self.refuse_if(!group.template.after.is_empty(), path, "after", reason);
         let reason = "members of a dynamic group have no siblings that they could need";
@@ -230,7 +242,9 @@ impl Check {
         let reason = "a dynamic group that is stopped loses its members, so it cannot come back as it was; use `after`";
         self.refuse_if(is_group && !declared.spec.needs.is_empty(), path, "needs", reason);
         self.check_effect(path, declared, self.may_end);
-        if declared.form != ChildForm::Leaf {
+        if declared.form == ChildForm::Leaf {
+            self.check_leaf(path, &declared.spec);
+        } else {
             self.check_not_a_leaf(path, &declared.spec);
         }
         if let ChildForm::Supervisor(spec) = &declared.form {
@@ -239,6 +253,13 @@ impl Check {
             let repeats = spec.end_when_done && declared.spec.restart == Restart::Permanent;
             self.refuse_if(repeats, path, "end_when_done", reason);
         }
+    }
+
+    /// Refuses settings that only supervisors may have.
+    fn check_leaf(&mut self, path: &Path, spec: &ChildSpec) {
+        let role = spec.description.as_ref().and_then(|description| description.role);
+        let reason = "only a child with children is a supervisor; expected service, worker, job or sidecar";
+        self.refuse_if(role == Some(Role::Supervisor), path, "role", reason);
     }
 
     /// Refuses settings that only leaves may have.
@@ -277,6 +298,9 @@ impl Check {
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
         self.check_checks(path, spec);
+        for (field, reason) in spec.description.iter().flat_map(|description| description.problems()) {
+            self.refuse(path, field, reason);
+        }
         if spec.history > MAX_HISTORY {
             let reason = format!("{} exits are too many to keep; expected 0 to {MAX_HISTORY}", spec.history);
             self.refuse(path, "history", reason);
@@ -362,7 +386,8 @@ impl Check {
     }
 
     fn check_limit(&mut self, path: &Path, field: &'static str, limit: Option<Limit>) {
-        let Some(Limit { restarts, period, give_up }) = limit else { return };
+        let Some(limit) = limit else { return };
+        let Limit { restarts, period, give_up, .. } = limit;
         if restarts > Limit::MAX_RESTARTS && restarts != Limit::UNLIMITED {
             let most = Limit::MAX_RESTARTS;
             let reason = format!("{restarts} restarts are too many to count; at most {most}, or unlimited");
@@ -370,7 +395,7 @@ impl Check {
         }
         self.refuse_if(period.is_zero(), path, field, "the period is zero; expected more");
         let name = if field == "limit" { "limit.give_up" } else { "intensity.give_up" };
-        self.check_give_up(path, name, Limit { restarts, period, give_up });
+        self.check_give_up(path, name, limit);
         let reason =
             "it is zero, so the child would be tried again at once; expected more, or no `retry_after`";
         let field = if field == "limit" { "limit.retry_after" } else { "intensity.retry_after" };

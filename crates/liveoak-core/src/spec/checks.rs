@@ -2,6 +2,7 @@
 //!
 //! The driver asks; the machine decides when, and what follows. The rules are in `machine/checks.rs`.
 
+use super::Source;
 use crate::Name;
 use std::time::Duration;
 
@@ -56,7 +57,26 @@ pub struct CheckSpec {
     /// How long the first try is delayed, from the moment at which the child is ready; for a startup check, from the start
     /// of the attempt, or from the moment at which the child itself reports that it is ready.
     pub delay: Duration,
+    /// Where `every` and `failures` come from.
+    pub sources: CheckSources,
 }
+
+/// Where settings of a check come from. All values of this type are equal, as those of [`Sources`](super::Sources) are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckSources {
+    /// Of `every`.
+    pub every: Source,
+    /// Of `failures`.
+    pub failures: Source,
+}
+
+impl PartialEq for CheckSources {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for CheckSources {}
 
 impl CheckSpec {
     /// The default of `every`: 10 s.
@@ -75,7 +95,18 @@ impl CheckSpec {
             CheckKind::Readiness | CheckKind::Liveness => Self::DEFAULT_FAILURES,
         };
         let (every, timeout) = (Self::DEFAULT_EVERY, Self::DEFAULT_TIMEOUT);
-        Self { name, kind, every, timeout, failures, successes: 1, delay: Duration::ZERO }
+        let sources = CheckSources { every: Source::BuiltIn, failures: Source::BuiltIn };
+        Self { name, kind, every, timeout, failures, successes: 1, delay: Duration::ZERO, sources }
+    }
+
+    /// Sets how often the check is tried, as a setting of the check itself.
+    pub const fn set_every(&mut self, every: Duration) {
+        (self.every, self.sources.every) = (every, Source::Own);
+    }
+
+    /// Sets how many tries in a row must fail, as a setting of the check itself.
+    pub const fn set_failures(&mut self, failures: u32) {
+        (self.failures, self.sources.failures) = (failures, Source::Own);
     }
 
     /// Sets the name. A name that is not allowed is an error when the specs are checked.

@@ -1,8 +1,8 @@
 //! What has no effect is refused: settings that were written at a child on which they can change nothing.
 //!
 //! A value alone does not show whether it was written: a temporary child has the default backoff like any other, and a
-//! setting may come from defaults that apply to many children. So builders note in [`Written`] which settings were
-//! written at the child itself. Only these are refused here.
+//! setting may come from defaults that apply to many children. So each setting has a [`Source`], and builders note the
+//! others in [`Written`]. Only what was written at the child itself is refused here.
 //!
 //! | written | refused on |
 //! |---|---|
@@ -14,19 +14,13 @@
 //! | what happens when a limit is exceeded | an unlimited limit |
 
 use super::check::Check;
-use super::{ChildDeclaration, ChildForm, ChildSpec, GroupSpec, Limit, Ready, Restart};
-use crate::{GiveUp, Path};
+use super::{ChildDeclaration, ChildForm, ChildSpec, GroupSpec, Limit, Ready, Restart, Source};
+use crate::Path;
 
 /// Which settings of a [`ChildSpec`] were written at the child itself, and what only a builder can refuse. Everything that
 /// was read from shared defaults is not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// The backoff, or that there is none.
-    pub backoff: bool,
-    /// The limit of the child alone.
-    pub limit: bool,
-    /// The start deadline.
-    pub start_within: bool,
     /// That the body is kept.
     pub keep: bool,
     /// Settings that have no effect, each with its field and the reason, if the spec does not hold the setting: for
@@ -62,6 +56,11 @@ fn may_wait(spec: &ChildSpec, kind: Kind) -> bool {
     takes_time || !spec.after.is_empty()
 }
 
+/// Returns `true` for a setting that was written at the child itself.
+fn is_own(source: Source) -> bool {
+    source == Source::Own
+}
+
 impl Check {
     /// Refuses what has no effect on a child. `may_end` says that nothing will start the child again once it has ended:
     /// it and all supervisors above it, except the root, are temporary, or such a supervisor is above it.
@@ -84,7 +83,7 @@ impl Check {
     /// Refuses what has no effect on the root. Nothing restarts it.
     pub(super) fn check_effect_on_root(&mut self, path: &Path, root: &ChildDeclaration) {
         let reason = "nothing restarts the root of a tree, so the delay before a restart has no effect";
-        self.refuse_if(root.spec.written.backoff, path, "backoff", reason);
+        self.refuse_if(is_own(root.spec.sources.backoff), path, "backoff", reason);
         let reason = "the root of a tree ends with the tree, so keeping what it has captured has no effect";
         self.refuse_if(root.spec.written.keep, path, "keep", reason);
         if let ChildForm::Group(group) = &root.form {
@@ -104,13 +103,18 @@ impl Check {
         let temporary = spec.restart == Restart::Temporary;
         let reason = "a temporary child is never restarted, so the delay before a restart has no effect; expected no \
                       backoff here, or transient";
-        self.refuse_if(spec.written.backoff && temporary, path, "backoff", reason);
+        self.refuse_if(is_own(spec.sources.backoff) && temporary, path, "backoff", reason);
         let reason = "a temporary child is never restarted, so a limit of restarts has no effect; expected no limit here, \
                       or transient";
-        self.refuse_if(spec.written.limit && temporary, path, "limit", reason);
+        self.refuse_if(is_own(spec.sources.limit) && temporary, path, "limit", reason);
         let reason = "the child is ready as soon as it runs and comes after no sibling, so a start deadline has no effect; \
                       expected a child that reports that it is ready, or no deadline";
-        self.refuse_if(spec.written.start_within && !may_wait(spec, kind), path, "start_within", reason);
+        self.refuse_if(
+            is_own(spec.sources.start_within) && !may_wait(spec, kind),
+            path,
+            "start_within",
+            reason,
+        );
         for (field, reason) in &spec.written.refused {
             self.refuse_if(true, path, field, reason);
         }
@@ -119,7 +123,7 @@ impl Check {
     /// Refuses what happens when a limit is exceeded that cannot be exceeded.
     pub(super) fn check_give_up(&mut self, path: &Path, field: &'static str, limit: Limit) {
         let reason = "an unlimited limit is never exceeded, so what happens then has no effect";
-        let unlimited = limit.restarts == Limit::UNLIMITED && limit.give_up != GiveUp::Escalate;
+        let unlimited = limit.restarts == Limit::UNLIMITED && is_own(limit.give_up_source);
         self.refuse_if(unlimited, path, field, reason);
     }
 }

@@ -9,6 +9,8 @@
 //! - [`change`]: the plan of a changed tree
 //! - [`check`]: the rules, and broken rules as data
 //! - [`checks`]: the checks of a child
+//! - [`defaults`]: what a child inherits, and what its role and its criticality preset
+//! - [`description`]: title, tags, role and criticality of a child
 //! - [`effect`]: settings that have no effect where they are written
 //! - [`order`]: the order of start
 //! - [`reach`]: whether an intensity can be exceeded at all
@@ -16,6 +18,8 @@
 mod change;
 mod check;
 mod checks;
+mod defaults;
+mod description;
 mod effect;
 mod give_up;
 mod order;
@@ -25,14 +29,16 @@ mod words;
 pub use change::{BodyDifference, PlanAction, PlanStep, plan};
 pub use check::{MAX_CHILDREN, MAX_DEPTH, SpecError, SpecErrors, SpecProblem};
 pub(crate) use check::{ParentRules, Sibling, added_child};
-pub use checks::{CheckKind, CheckSpec, MAX_CHECKS};
+pub use checks::{CheckKind, CheckSources, CheckSpec, MAX_CHECKS};
+pub use defaults::{Above, Defaults, Preset, Source, Sources};
+pub use description::{Description, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, tag_problem, title_problem};
 pub use effect::Written;
 pub use give_up::GiveUp;
 pub use order::start_order;
 pub use reach::SpecWarning;
 #[cfg(test)]
 pub(crate) use reach::out_of_reach;
-pub use words::{AutoShutdown, Condition, FirstStart, Jitter, Order, Restart, Strategy};
+pub use words::{AutoShutdown, Condition, Criticality, FirstStart, Jitter, Order, Restart, Role, Strategy};
 
 use crate::{Backoff, DeclaredAt, Name};
 use std::sync::Arc;
@@ -48,7 +54,7 @@ pub const KILL_WAIT: Duration = Duration::from_secs(2);
 /// `restarts` failures in a row, without a stable run (see [`Backoff`]) or a success between them. Otherwise a
 /// backoff could delay failures so much that they never fit into the period. A start that a dependency prevented
 /// counts neither as a restart nor as a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limit {
     /// Restarts allowed within the period: 0 to [`Limit::MAX_RESTARTS`], or [`Limit::UNLIMITED`].
     pub restarts: u32,
@@ -57,7 +63,18 @@ pub struct Limit {
     pub period: Duration,
     /// What happens when the limit is exceeded.
     pub give_up: GiveUp,
+    /// Where `give_up` comes from. It does not count when limits are compared.
+    pub give_up_source: Source,
 }
+
+impl PartialEq for Limit {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |limit: &Self| (limit.restarts, limit.period, limit.give_up);
+        of(self) == of(other)
+    }
+}
+
+impl Eq for Limit {}
 
 impl Limit {
     /// The largest limit. The window remembers one moment (8 bytes) for each restart, so it takes at most 512 KiB.
@@ -73,16 +90,18 @@ impl Limit {
     /// charge: ten within a minute. Each further one within the minute counts as a failure.
     pub const OF_RESTART_REQUESTS: Self = Self::new(10, Duration::from_secs(60));
 
-    /// Creates a limit of `restarts` within `period`; exceeding it escalates.
+    /// Creates a limit of `restarts` within `period`; exceeding it escalates, unless the role or the criticality of the
+    /// child, or the file that declares it, says something else.
     #[must_use]
     pub const fn new(restarts: u32, period: Duration) -> Self {
-        Self { restarts, period, give_up: GiveUp::Escalate }
+        Self { restarts, period, give_up: GiveUp::Escalate, give_up_source: Source::BuiltIn }
     }
 
     /// Sets what happens when the limit is exceeded.
     #[must_use]
     pub const fn on_exceeded(mut self, give_up: GiveUp) -> Self {
         self.give_up = give_up;
+        self.give_up_source = Source::Own;
         self
     }
 
@@ -202,6 +221,11 @@ pub struct ChildSpec {
     pub history: u8,
     /// Where the child was declared.
     pub declared_at: DeclaredAt,
+    /// The title, the tags, the role and the criticality of the child; `None` if it has none of them.
+    pub description: Option<Arc<Description>>,
+    /// Where the settings above come from. A setting that comes from [`Source::BuiltIn`] may be replaced by one of the role
+    /// or of the defaults of a supervisor above.
+    pub sources: Sources,
     /// Which settings were written at the child itself. Those without effect are refused.
     pub written: Written,
 }
@@ -232,6 +256,8 @@ impl Default for ChildSpec {
             keep: false,
             history: Self::HISTORY,
             declared_at: DeclaredAt::default(),
+            description: None,
+            sources: Sources::default(),
             written: Written::default(),
         }
     }
@@ -250,6 +276,47 @@ impl ChildSpec {
     #[must_use]
     pub fn checks(&self) -> &[CheckSpec] {
         self.checks.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the description, to be changed.
+    pub fn describe(&mut self) -> &mut Description {
+        Arc::make_mut(self.description.get_or_insert_default())
+    }
+
+    /// Returns the criticality, if one is written.
+    #[must_use]
+    pub fn criticality(&self) -> Option<Criticality> {
+        self.description.as_ref()?.criticality
+    }
+
+    /// Sets the restart rule, as a setting of the child itself.
+    pub const fn set_restart(&mut self, restart: Restart) {
+        (self.restart, self.sources.restart) = (restart, Source::Own);
+    }
+
+    /// Sets the backoff, as a setting of the child itself.
+    pub const fn set_backoff(&mut self, backoff: Option<Backoff>) {
+        (self.backoff, self.sources.backoff) = (backoff, Source::Own);
+    }
+
+    /// Sets the limit, as a setting of the child itself.
+    pub const fn set_limit(&mut self, limit: Limit) {
+        (self.limit, self.sources.limit) = (Some(limit), Source::Own);
+    }
+
+    /// Sets the start deadline, as a setting of the child itself.
+    pub const fn set_start_within(&mut self, within: Duration) {
+        (self.start_within, self.sources.start_within) = (within, Source::Own);
+    }
+
+    /// Sets the stop deadline, as a setting of the child itself.
+    pub const fn set_stop_within(&mut self, within: Duration) {
+        (self.stop_within, self.sources.stop_within) = (within, Source::Own);
+    }
+
+    /// Sets the wait after a kill, as a setting of the child itself.
+    pub const fn set_kill_wait(&mut self, wait: Duration) {
+        (self.kill_wait, self.sources.kill_wait) = (wait, Source::Own);
     }
 
     /// Adds a check.
@@ -313,6 +380,8 @@ pub struct SupervisorSpec {
     /// `true` if the children run on a dedicated runtime, which is made before the first child starts and closed after
     /// the last child has ended.
     pub dedicated_runtime: bool,
+    /// What the children below inherit until they set it themselves; `None` if nothing.
+    pub defaults: Option<Arc<Defaults>>,
     /// The children, in declared order.
     pub children: Vec<ChildDeclaration>,
 }

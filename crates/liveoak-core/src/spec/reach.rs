@@ -55,7 +55,7 @@ impl ChildDeclaration {
     #[must_use]
     pub fn warnings(&self) -> Vec<SpecWarning> {
         let mut warnings = Vec::new();
-        self.add_warnings(&Path::new(self.name.as_str()), &mut warnings);
+        self.resolved().add_warnings(&Path::new(self.name.as_str()), &mut warnings);
         warnings
     }
 

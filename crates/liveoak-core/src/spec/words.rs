@@ -115,6 +115,34 @@ words! {
         None = "none",
     }
 
+    /// What a child is for. A role presets settings that the child does not set itself; [`Role::preset`] has the table.
+    pub enum Role by default Service {
+        /// It answers requests for as long as the tree runs.
+        Service = "service",
+        /// It takes work from a queue for as long as the tree runs.
+        Worker = "worker",
+        /// It does one piece of work and ends. It is restarted after a failure only.
+        Job = "job",
+        /// It helps its siblings, which can do without it for a while. It is quarantined and tried again.
+        Sidecar = "sidecar",
+        /// It is a supervisor. Only for children with children.
+        Supervisor = "supervisor",
+    }
+
+    /// How much depends on a child. It decides the severity of the events of the child, and, where nothing else does, what
+    /// happens when the child exceeds its limit. A child without a criticality has the severities of `normal`.
+    pub enum Criticality by default Normal {
+        /// Little: its failures are no warnings. It is quarantined when it exceeds its limit.
+        Low = "low",
+        /// It is quarantined when it exceeds its limit.
+        Normal = "normal",
+        /// Much: its failures are errors. When it exceeds its limit, its supervisor fails.
+        High = "high",
+        /// Everything: its failures are errors, and whatever else interrupts it is a warning. When it exceeds its limit, its
+        /// supervisor fails.
+        Critical = "critical",
+    }
+
     /// What an `after` edge waits for.
     pub enum Condition by default Ready {
         /// The sibling is starting or running (or has completed, or is not needed).

@@ -251,6 +251,7 @@ fn supervisor(
                 end_when_done,
                 dedicated_runtime,
                 children,
+                defaults: None,
             };
             ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Supervisor(spec) }
         },
@@ -409,6 +410,8 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         // They decide nothing.
         history: _,
         declared_at: _,
+        description: _,
+        sources: _,
         written: _,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
@@ -438,6 +441,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
             end_when_done,
             children,
             dedicated_runtime,
+            defaults: _,
         }) => {
             let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
             text.push_str(&format!(

@@ -79,8 +79,11 @@ impl Check {
         let default = || if of_kind == 0 { word.to_owned() } else { format!("{word}-{}", of_kind + 1) };
         let name = Name::new(word).unwrap_or_else(|_| unreachable!("the word of a kind is a name"));
         let mut spec = CheckSpec::new(name, kind).named(&self.name.unwrap_or_else(default));
-        (spec.every, spec.timeout) = (self.every, self.timeout);
-        spec.failures = self.failures.unwrap_or(spec.failures);
+        spec.set_every(self.every);
+        spec.timeout = self.timeout;
+        if let Some(failures) = self.failures {
+            spec.set_failures(failures);
+        }
         (spec.successes, spec.delay) = (self.successes, self.delay);
         spec
     }

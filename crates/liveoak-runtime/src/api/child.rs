@@ -251,7 +251,7 @@ impl Child {
     }
 
     pub(crate) const fn only_once(mut self) -> Self {
-        self.spec.restart = Restart::Temporary;
+        self.spec.set_restart(Restart::Temporary);
         self.spec.once = true;
         self
     }
@@ -260,8 +260,7 @@ impl Child {
     /// Refused on a child that is ready as soon as it runs and comes [`after`](Self::after) no sibling.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {
-        self.spec.start_within = within;
-        self.spec.written.start_within = true;
+        self.spec.set_start_within(within);
         self
     }
 
@@ -278,7 +277,7 @@ impl Child {
     /// supervisors above may end this wait earlier. Default: [`KILL_WAIT`](crate::KILL_WAIT), 2 s.
     #[must_use]
     pub const fn kill_wait(mut self, wait: Duration) -> Self {
-        self.spec.kill_wait = wait;
+        self.spec.set_kill_wait(wait);
         self
     }
 
@@ -286,7 +285,7 @@ impl Child {
     /// immediately. With [`Duration::MAX`] it is killed only by the budgets of the supervisors above. Default: 5 s.
     #[must_use]
     pub const fn stop_within(mut self, within: Duration) -> Self {
-        self.spec.stop_within = within;
+        self.spec.set_stop_within(within);
         self
     }
 
@@ -355,7 +354,7 @@ macro_rules! common_settings {
             /// Sets when the child is started again after it has ended by itself. Default: permanent.
             #[must_use]
             pub fn restart(mut self, restart: $crate::Restart) -> Self {
-                self.$spec.restart = restart;
+                self.$spec.set_restart(restart);
                 self
             }
 
@@ -363,8 +362,7 @@ macro_rules! common_settings {
             /// a temporary child, which is never restarted.
             #[must_use]
             pub fn backoff(mut self, backoff: impl Into<Option<$crate::Backoff>>) -> Self {
-                self.$spec.backoff = backoff.into();
-                self.$spec.written.backoff = true;
+                self.$spec.set_backoff(backoff.into());
                 self
             }
 
@@ -372,8 +370,51 @@ macro_rules! common_settings {
             /// unless the supervisor has an intensity. Refused on a temporary child, which is never restarted.
             #[must_use]
             pub fn limit(mut self, limit: $crate::Limit) -> Self {
-                self.$spec.limit = Some(limit);
-                self.$spec.written.limit = true;
+                self.$spec.set_limit(limit);
+                self
+            }
+
+            /// Sets the title: the name for people, one line of at most 128 bytes. It is shown beside the name, in the log,
+            /// in events, snapshots and explanations.
+            #[must_use]
+            pub fn title(mut self, title: impl AsRef<str>) -> Self {
+                self.$spec.describe().title = Some(title.as_ref().into());
+                self
+            }
+
+            /// Adds a tag, by which people and programs select children: at most 16, each of at most 64 bytes, without
+            /// white space and commas. Tags are in events, snapshots, explanations and the log.
+            #[must_use]
+            pub fn tag(mut self, tag: impl AsRef<str>) -> Self {
+                self.$spec.describe().tags.push(tag.as_ref().into());
+                self
+            }
+
+            /// Adds several [tags](Self::tag).
+            #[must_use]
+            pub fn tags<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+                let tags = tags.into_iter().map(|tag| tag.as_ref().into());
+                self.$spec.describe().tags.extend(tags);
+                self
+            }
+
+            /// Sets what the child is for. The role presets the restart rule, the backoff, the limit and the times of
+            /// checks, as the table of [`Role::preset`](crate::Role::preset) says. What the child sets itself overrides
+            /// it, whatever the order of the calls. `TreeHandle::explain` shows which settings come from the role.
+            #[must_use]
+            pub fn role(mut self, role: $crate::Role) -> Self {
+                self.$spec.describe().role = Some(role);
+                self
+            }
+
+            /// Sets how much depends on the child. It decides the severity of the events of the child and of their lines
+            /// in the log ([`EventKind::severity_of`](crate::EventKind::severity_of)). If neither the limit of the child
+            /// nor its role says what happens when the limit is exceeded, low and normal children are quarantined, and
+            /// high and critical ones escalate. Without a criticality, the severities are those of `normal`, and the child
+            /// escalates.
+            #[must_use]
+            pub fn criticality(mut self, criticality: $crate::Criticality) -> Self {
+                self.$spec.describe().criticality = Some(criticality);
                 self
             }
 

@@ -12,8 +12,8 @@ use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
 use crate::engine::watch::Watch;
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, DeclaredAt, Exit, GroupSpec, Limit, Machine, Moment, Name, Ready,
-    Refusal, Restart,
+    Backoff, ChildId, ChildSpec, Condition, Criticality, DeclaredAt, Exit, GroupSpec, Limit, Machine, Moment,
+    Name, Ready, Refusal, Restart, Role,
 };
 use std::fmt;
 use std::future::Future;
@@ -62,6 +62,7 @@ impl<A: Send + 'static> Group<A> {
         Fut: Future<Output: IntoExit> + Send + 'static,
     {
         let mut group = Self::with(name, Restart::Temporary, TemporaryMembers { make: Arc::new(body) });
+        group.spec.template.set_restart(Restart::Temporary);
         group.spec.template.once = true;
         group
     }
@@ -93,7 +94,7 @@ impl<A: Send + 'static> Group<A> {
                               `Group::new`, or no `transient`";
                 self.spec.template.written.refused.push(("restart", reason));
             }
-            Restart::Permanent | Restart::Transient => self.spec.template.restart = Restart::Transient,
+            Restart::Permanent | Restart::Transient => self.spec.template.set_restart(Restart::Transient),
         }
         self
     }
@@ -102,8 +103,7 @@ impl<A: Send + 'static> Group<A> {
     /// [`intensity`](Self::intensity), it is refused on a [temporary](Self::temporary) group.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
-        self.spec.template.backoff = backoff.into();
-        self.spec.template.written.backoff = true;
+        self.spec.template.set_backoff(backoff.into());
         self
     }
 
@@ -111,8 +111,7 @@ impl<A: Send + 'static> Group<A> {
     /// the group has an intensity.
     #[must_use]
     pub fn limit(mut self, limit: Limit) -> Self {
-        self.spec.template.limit = Some(limit);
-        self.spec.template.written.limit = true;
+        self.spec.template.set_limit(limit);
         self
     }
 
@@ -127,7 +126,7 @@ impl<A: Send + 'static> Group<A> {
     #[must_use]
     pub fn reports_ready(mut self, within: Duration) -> Self {
         self.spec.template.ready = Ready::Reported;
-        self.spec.template.start_within = within;
+        self.spec.template.set_start_within(within);
         self
     }
 
@@ -142,14 +141,47 @@ impl<A: Send + 'static> Group<A> {
     /// supervisors above may end this wait earlier. Default: [`KILL_WAIT`](crate::KILL_WAIT), 2 s.
     #[must_use]
     pub fn kill_wait(mut self, wait: Duration) -> Self {
-        self.spec.template.kill_wait = wait;
+        self.spec.template.set_kill_wait(wait);
         self
     }
 
     /// Sets how long members may take to stop. All are asked together. Default: 5 s.
     #[must_use]
     pub fn stop_within(mut self, within: Duration) -> Self {
-        self.spec.template.stop_within = within;
+        self.spec.template.set_stop_within(within);
+        self
+    }
+
+    /// Sets the title of the group; see [`Child::title`].
+    #[must_use]
+    pub fn title(mut self, title: impl AsRef<str>) -> Self {
+        self.own.describe().title = Some(title.as_ref().into());
+        self
+    }
+
+    /// Adds tags to the group and to its members; see [`Child::tag`].
+    #[must_use]
+    pub fn tags<T: AsRef<str>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        for tag in tags {
+            self.own.describe().tags.push(tag.as_ref().into());
+            self.spec.template.describe().tags.push(tag.as_ref().into());
+        }
+        self
+    }
+
+    /// Sets what the members are for. The role presets their restart rule, backoff and limit; see [`Child::role`]. The
+    /// members of a [temporary](Self::temporary) group stay temporary.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.spec.template.describe().role = Some(role);
+        self
+    }
+
+    /// Sets how much depends on the group and on its members; see [`Child::criticality`].
+    #[must_use]
+    pub fn criticality(mut self, criticality: Criticality) -> Self {
+        self.own.describe().criticality = Some(criticality);
+        self.spec.template.describe().criticality = Some(criticality);
         self
     }
 

@@ -16,8 +16,8 @@ use crate::util::log::log;
 use crate::util::signals::{StopSignals, Wish};
 use crate::util::{Either, race};
 use liveoak_core::{
-    AutoShutdown, ChildSpec, DeclaredAt, Exit, FirstStart, Input, Limit, Machine, Order, SpecErrors,
-    Strategy, SupervisorSpec,
+    AutoShutdown, ChildSpec, DeclaredAt, Defaults, Exit, FirstStart, Input, Limit, Machine, Order,
+    SpecErrors, Strategy, SupervisorSpec,
 };
 use std::fmt;
 use std::future::{Future, pending};
@@ -81,6 +81,26 @@ impl Supervisor {
     #[must_use]
     pub fn children(mut self, children: impl IntoIterator<Item = impl Into<Child>>) -> Self {
         children.into_iter().for_each(|child| self.children.add(child.into()));
+        self
+    }
+
+    /// Sets what the children below inherit until they set it themselves: restart rule, backoff, limit, and the deadlines of
+    /// starts and stops. A child takes each setting from itself, then from its [role](Child::role), then from the nearest
+    /// `defaults` above. This holds for children that are added later too. What happens when a limit is exceeded may also
+    /// come from the [criticality](Child::criticality), before the defaults. Deadlines reach tasks, threads, services,
+    /// programs and members, not supervisors. A default that does not fit a child has no effect on it.
+    ///
+    /// ```
+    /// # use liveoak_runtime::{Backoff, Child, Ctx, Defaults, Restart, Supervisor};
+    /// # use std::time::Duration;
+    /// # async fn web(ctx: Ctx) { ctx.stopping().await }
+    /// let defaults = Defaults::new().restart(Restart::Transient).backoff(Backoff::constant(Duration::from_secs(1)));
+    /// let shop = Supervisor::new("shop").defaults(defaults).child(Child::task("web", web));
+    /// # let _ = shop;
+    /// ```
+    #[must_use]
+    pub fn defaults(mut self, defaults: Defaults) -> Self {
+        self.spec.defaults = Some(Arc::new(defaults));
         self
     }
 

@@ -56,7 +56,7 @@ impl EventFilter {
     /// Returns `true` if the filter lets the event pass.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
-        self.least.is_none_or(|least| event.kind.severity() >= least)
+        self.least.is_none_or(|least| event.severity >= least)
             && self.kinds.iter().all(|wanted| wanted(&event.kind))
             && (self.paths.is_empty() || self.paths.iter().any(|paths| paths.matches(&event.path)))
     }

@@ -6,12 +6,13 @@
 
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::event_filter::EventFilter;
+use crate::engine::event_line::trace;
 use crate::engine::outbox::{Flushed, Outbox};
 use crate::engine::pids;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::{log, log_text};
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Health, IdleReason, Severity};
+use liveoak_core::{Attempt, ChildId, Event, EventKind, Exit, Severity};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -124,7 +125,7 @@ impl Broadcast {
     }
 
     fn deliver(&self, event: Event) {
-        let is_logged = log_interest().is_some_and(|least| event.kind.severity() >= least);
+        let is_logged = log_interest().is_some_and(|least| event.severity >= least);
         let sender = self.open_sender();
         if is_logged {
             let (tree, bytes) = (self.address(), text_bytes(&event.kind));
@@ -250,98 +251,6 @@ fn text_bytes(kind: &EventKind) -> usize {
             panic.message.len() + panic.backtrace.as_ref().map_or(0, |text| text.len())
         }
         _ => 0,
-    }
-}
-
-fn trace(tree: usize, event: &Event) {
-    let pid = pids::of(tree, event);
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                target: "liveoak",
-                number = event.number,
-                path = %event.path,
-                event = event.kind.name(),
-                pid,
-                "{}{}",
-                Line(event),
-                pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
-            )
-        };
-    }
-    match event.kind.severity() {
-        Severity::Debug => line!(debug),
-        Severity::Info => line!(info),
-        Severity::Warn => line!(warn),
-        Severity::Error => line!(error),
-    }
-}
-
-struct Line<'a>(&'a Event);
-
-impl std::fmt::Display for Line<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = &self.0.path;
-        match &self.0.kind {
-            EventKind::Starting { attempt, .. } => write!(f, "{path}: starting, attempt {attempt}"),
-            EventKind::Ready { took, .. } => write!(f, "{path}: ready after {took:.1?}"),
-            EventKind::Exited { exit, ran, .. } => write!(f, "{path}: {exit}, after {ran:.1?}"),
-            EventKind::BackingOff { delay, .. } => write!(f, "{path}: restarts in {delay:.1?}"),
-            EventKind::Stopped { why: IdleReason::Paused, .. } => {
-                write!(f, "{path}: paused, and starts again when it is resumed")
-            }
-            EventKind::Stopped { stage, why: IdleReason::Quarantined } => {
-                write!(f, "{path}: quarantined by command ({})", stage.as_str())
-            }
-            EventKind::Paused => write!(f, "{path}: paused: it is not started again when it ends"),
-            EventKind::Resumed => write!(f, "{path}: not paused any more"),
-            EventKind::Stopped { stage, .. } => write!(f, "{path}: stopped ({})", stage.as_str()),
-            EventKind::Killed { .. } => write!(f, "{path}: killing"),
-            EventKind::NeedLost { need, grace } => {
-                write!(
-                    f,
-                    "{path}: {need}, which it needs, is not ready; if that lasts {grace:?}, it is stopped"
-                )
-            }
-            EventKind::StoppedForNeed { need } => {
-                write!(f, "{path}: stopping for lack of {need}; it starts again when {need} is back")
-            }
-            EventKind::Quarantined(gave_up) => {
-                write!(f, "{path}: quarantined: {gave_up}")?;
-                gave_up.retry_after.map_or(Ok(()), |after| write!(f, "; one more attempt in {after:.1?}"))
-            }
-            EventKind::Released => write!(f, "{path}: the quarantine is over"),
-            EventKind::StillRuns(survivors) => {
-                write!(f, "{path}: quarantined until its processes are gone: {survivors}")
-            }
-            EventKind::GaveUp(gave_up) => write!(f, "{path}: {gave_up}"),
-            EventKind::StartFailed(failure) => write!(f, "{path}: {failure}"),
-            EventKind::AutoShutdown => write!(f, "{path}: ends, because its significant children have ended"),
-            EventKind::AutoShutdownFailed(failure) => {
-                let (child, exit) = (&failure.path, &failure.exit);
-                write!(f, "{path}: ends, because its significant child {child} has ended: {exit}")
-            }
-            EventKind::RestartSet { children } => {
-                write!(f, "{path}: restarts {children} children together")
-            }
-            // A child that withdraws its report is only known to run.
-            EventKind::Health { health: Health::Unknown, .. } => write!(f, "{path}: running"),
-            EventKind::Health { health, reason: None } => write!(f, "{path}: {}", health.as_str()),
-            EventKind::Health { health, reason: Some(reason) } => {
-                write!(f, "{path}: {}: {reason}", health.as_str())
-            }
-            EventKind::Unready { check, reason } => {
-                write!(f, "{path}: not ready any more: the check {check} failed: {reason}")
-            }
-            EventKind::ReadyAgain => write!(f, "{path}: ready again"),
-            EventKind::TimeJump { late, deadlines } => {
-                write!(
-                    f,
-                    "{path}: this process did not run for {late:.1?}; {deadlines} deadlines were prolonged"
-                )
-            }
-            kind => write!(f, "{path}: {}", kind.name()),
-        }
     }
 }
 

@@ -11,6 +11,7 @@
 //!   exits that keep them.
 //! * `watch` – waits for the end of an attempt, for readiness, and for any state of a child.
 //! * `event_filter` – which events a reader wants.
+//! * `event_line` – the line of the log for each event.
 //! * `carried` – values that one attempt leaves to the next.
 //! * `heartbeat` – the answers to heartbeat checks.
 //! * `command`, `requests` – commands on one child, and the callers that wait for their answers.
@@ -27,6 +28,7 @@ pub(crate) mod drops;
 pub(crate) mod ended;
 pub(crate) mod ending;
 pub(crate) mod event_filter;
+pub(crate) mod event_line;
 pub(crate) mod events;
 pub(crate) mod heartbeat;
 pub(crate) mod kept_error;

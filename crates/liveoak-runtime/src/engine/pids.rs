@@ -70,7 +70,8 @@ mod tests {
     const ID: ChildId = ChildId { slot: 1, serial: 0 };
 
     fn event(kind: EventKind) -> Event {
-        Event { number: 1, at: Time::ZERO, path: Path::new("t").join("a"), id: ID, kind, origin: None }
+        let (path, severity) = (Path::new("t").join("a"), kind.severity());
+        Event { number: 1, at: Time::ZERO, path, id: ID, kind, severity, description: None, origin: None }
     }
 
     fn exited(attempt: u64) -> Event {

@@ -11,7 +11,7 @@ async fn read_all(events: &mut Events) -> Vec<(Severity, String, &'static str)> 
     while let Ok(Some(EventOrLost::Event(event))) =
         tokio::time::timeout(Duration::from_millis(1), events.next()).await
     {
-        seen.push((event.kind.severity(), event.path.to_string(), event.kind.name()));
+        seen.push((event.severity, event.path.to_string(), event.kind.name()));
     }
     seen
 }
@@ -42,7 +42,7 @@ fn c51_an_exit_is_an_event_whose_severity_says_whether_it_was_a_failure() {
             tokio::time::sleep(s(7)).await;
             a.end(exit.clone());
             let Some(EventOrLost::Event(event)) = events.next().await else { panic!("{case}: no event") };
-            assert_eq!((event.path.as_str(), event.kind.severity()), ("/t/a", severity), "{case}");
+            assert_eq!((event.path.as_str(), event.severity), ("/t/a", severity), "{case}");
             assert_eq!(tree.snapshot().get("/t/a").map(|view| view.id), Some(event.id), "{case}");
             let EventKind::Exited { attempt, exit: reported_exit, ran, stopped_by_others } = event.kind
             else {

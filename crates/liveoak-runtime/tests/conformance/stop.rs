@@ -193,7 +193,7 @@ fn c43_the_report_says_how_each_child_ended_and_which_were_killed_at_their_deadl
         assert!(!report.is_clean());
         let mut warned = Vec::new();
         while let Some(EventOrLost::Event(event)) = events.next().await {
-            if event.kind.severity() >= Severity::Warn {
+            if event.severity >= Severity::Warn {
                 warned.push((event.path.name().to_owned(), event.kind.name()));
             }
         }

@@ -15,6 +15,7 @@ mod conformance_start;
 mod conformance_stop;
 mod copies;
 mod dedicated_runtime;
+mod description;
 mod down_by_command;
 mod ends;
 mod enough;
