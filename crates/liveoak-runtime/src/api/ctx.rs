@@ -2,6 +2,7 @@
 
 use crate::api::check::MAX_REASON_BYTES;
 use crate::attempt::cell::AttemptListener as _;
+use crate::attempt::span::{in_span, wanted_span};
 use crate::engine::driver::{LiveAttempt, TreeInner};
 use crate::util::{Either, race};
 use liveoak_core::{Attempt, ChildId, Exit, Health, Input, Path, Survivors, bounded_text};
@@ -222,10 +223,11 @@ thread_local! {
 /// Runs `f` as code of the attempt of `ctx`, so that [`current`] finds this attempt. Returns the context again. `f` must
 /// not panic.
 pub(crate) fn with_current<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
+    let span = wanted_span(&ctx.cell);
     let mut given = Some(Current { ctx: Some(ctx), listens: false, place: None });
     // A thread whose local storage is torn down has no current context, but may still drop a runtime that it owns.
     let before = CURRENT.try_with(|current| given.take().map(|given| current.replace(given)));
-    let outcome = f();
+    let outcome = in_span(span.as_deref(), f);
     let after = match before {
         Ok(Some(before)) => Some(CURRENT.replace(before)),
         Ok(None) | Err(_) => given,
