@@ -63,8 +63,9 @@
 //! }
 //! ```
 //!
-//! Liveoak logs what it does, and the output of programs that it runs, with `tracing`. Without a subscriber, such as
-//! `tracing_subscriber::fmt::init()` at the beginning of `main`, none of that is shown.
+//! Liveoak logs what it does, and the output of programs that it runs, with `tracing`. Without a subscriber, none of that is
+//! shown. A program without one of its own calls `liveoak::log::init` (feature `log`) at the beginning of `main`. What the
+//! code of a child logs carries the path of the child and the number of the attempt: the code runs inside a span.
 //!
 //! [`Main`] has options: the number of worker threads, and a tree that async code makes. If a Tokio runtime already
 //! exists, [`Supervisor::run`] runs a tree until a signal stops it:
@@ -160,6 +161,33 @@
 //! A child may command itself, its supervisors and the whole tree ([`Ctx::tree`]). It cannot wait for an answer that
 //! comes only after the child itself has ended or become ready. Such a wait is refused immediately
 //! ([`Refusal::WouldWaitForItself`]); the command is carried out.
+//!
+//! # What a child is
+//!
+//! A child may have a [title](Child::title), [tags](Child::tags), a [role](Role) and a [criticality](Criticality). They are in
+//! snapshots, events, explanations and the log. A role (service, worker, job, sidecar, supervisor) presets the restart
+//! rule, the backoff, the limit and the times of checks ([`Role::preset`] has the table). The criticality decides how severe
+//! the failures of the child are, and whether it is quarantined or its supervisor fails when it exceeds its limit. What the
+//! child sets itself overrides both. [`Supervisor::defaults`] sets what all children below inherit ([`Defaults`]).
+//!
+//! ```
+//! use liveoak::prelude::*;
+//! use liveoak::Source;
+//!
+//! # async fn idle(ctx: Ctx) { ctx.stopping().await; }
+//! # liveoak::testing::paused(async {
+//! let report = Child::task("report", idle).title("Daily report").role(Role::Job).criticality(Criticality::Low).tag("eu");
+//! let tree = Supervisor::new("shop")
+//!     .defaults(Defaults::new().stop_within(std::time::Duration::from_secs(2)))
+//!     .child(report)
+//!     .start()
+//!     .await?;
+//! let report = tree.child("/shop/report")?.view().unwrap();
+//! assert_eq!(report.spec.restart, Restart::Transient);
+//! assert_eq!((report.spec.sources.restart, report.spec.sources.stop_within), (Source::Role, Source::Defaults));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 //!
 //! # When a child is restarted, and when it is given up on
 //!
@@ -292,6 +320,7 @@
 //!
 //! - `process` (default): programs as children. Linux.
 //! - `config`: [`Kinds`] and `Supervisor::from_file`; [`config`](mod@config).
+//! - `log`: `liveoak::log`, a log of the program on stderr.
 //! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
 //! - `tokio-util`: `Ctx::cancellation_token`, for libraries that want a `CancellationToken` of tokio-util.
 
@@ -336,6 +365,9 @@ pub use liveoak_runtime::{
 
 #[cfg(feature = "testing")]
 pub use liveoak_runtime::testing;
+
+#[cfg(feature = "log")]
+pub mod log;
 
 // For the `liveoak` program. Not part of the public API.
 #[doc(hidden)]

@@ -27,7 +27,11 @@ const ARROWS: [(&str, Option<&[&str]>); 6] = [
             "strsim",
         ]),
     ),
-    ("liveoak", Some(&["liveoak-runtime", "liveoak-process", "liveoak-config"])),
+    // The last two only with the feature `log`.
+    (
+        "liveoak",
+        Some(&["liveoak-runtime", "liveoak-process", "liveoak-config", "tracing", "tracing-subscriber"]),
+    ),
     ("liveoak-cli", None),
 ];
 

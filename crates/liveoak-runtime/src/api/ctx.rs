@@ -1,6 +1,7 @@
 //! The context of a running attempt: the questions that its code can ask, and the reports that it can make.
 
 use crate::attempt::cell::AttemptListener as _;
+use crate::attempt::span::{in_span, wanted_span};
 use crate::engine::driver::{LiveAttempt, TreeInner};
 use crate::util::{Either, race};
 use liveoak_core::{
@@ -244,10 +245,11 @@ thread_local! {
 /// Runs `f` as code of the attempt of `ctx`, so that [`current`] finds this attempt. Returns the context again. `f` must
 /// not panic.
 pub(crate) fn with_current<T>(ctx: Ctx, f: impl FnOnce() -> T) -> (Ctx, T) {
+    let span = wanted_span(&ctx.cell);
     let mut given = Current { ctx: Some(ctx), listens: false, place: None };
     // A thread whose local storage is torn down has no current context, but may still drop a runtime that it owns.
     let swapped = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), &mut given)).is_ok();
-    let outcome = f();
+    let outcome = in_span(span.as_deref(), f);
     if swapped {
         let _ = CURRENT.try_with(|current| std::mem::swap(&mut *current.borrow_mut(), &mut given));
     }

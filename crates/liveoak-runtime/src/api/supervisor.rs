@@ -16,7 +16,7 @@ use crate::util::log::log;
 use crate::util::signals::{StopSignals, Wish};
 use crate::util::{Either, race};
 use liveoak_core::{
-    AutoShutdown, ChildSpec, DeclaredAt, Defaults, Exit, FirstStart, Input, Limit, Machine, Order,
+    AutoShutdown, ChildSpec, DeclaredAt, Defaults, Exit, FirstStart, Input, Limit, Machine, Order, Path,
     SpecErrors, Strategy, SupervisorSpec,
 };
 use std::fmt;
@@ -277,6 +277,7 @@ impl Supervisor {
         until: impl Future,
     ) -> Result<(), Error> {
         capture_panics();
+        let (root, mut said_stop) = (Path::new(&self.name), false);
         let tree = self.end_when_done().begin()?;
         let until = async {
             until.await;
@@ -289,7 +290,13 @@ impl Supervisor {
                 Either::Left(Either::Left(ended)) => break ended,
                 Either::Left(Either::Right(())) => {}
                 Either::Right(Wish::None) => {}
-                Either::Right(Wish::Stop(_)) => tree.begin_stop(),
+                Either::Right(Wish::Stop(signal)) => {
+                    // Signals within a second of the first one count as one.
+                    if !std::mem::replace(&mut said_stop, true) {
+                        log_signal(signal.name(), &root);
+                    }
+                    tree.begin_stop();
+                }
                 Either::Right(Wish::StopOrKill(signal)) => {
                     tree.begin_stop();
                     let how = if signals.hears_interrupts() {
@@ -382,6 +389,14 @@ impl From<Supervisor> for Child {
 }
 
 common_settings!(Supervisor, own);
+
+/// Logs the first signal that stops the tree.
+fn log_signal(signal: &'static str, root: &Path) {
+    let root = root.clone();
+    log(move || {
+        tracing::info!(target: "liveoak", path = %root, event = "signal", signal, "{signal}: stopping {root}");
+    });
+}
 
 /// Logs a warning if a panic would abort the process. All crates of a binary are built with the same panic strategy.
 fn warn_of_abort(aborts: bool) {

@@ -5,6 +5,7 @@
 
 use crate::attempt::activity::Activity;
 use crate::attempt::orders::Orders;
+use crate::attempt::span::AttemptSpan;
 use crate::attempt::subtasks::{Abort, End, Subtasks};
 use liveoak_core::{Attempt, ChildId, Exit, Path};
 use std::sync::Arc;
@@ -40,7 +41,16 @@ pub(crate) struct AttemptCell<T> {
     pub(crate) keep_error: bool,
     pub(crate) activity: Activity,
     pub(crate) orders: Orders,
-    pub(crate) subtasks: Subtasks<SubtaskAbort, Exit, Path>,
+    pub(crate) subtasks: Subtasks<SubtaskAbort, Exit, Identity>,
+}
+
+/// Which attempt it is, as far as this was asked for.
+#[derive(Default)]
+pub(crate) struct Identity {
+    /// The path of the child.
+    path: Option<Path>,
+    /// The span of the attempt, if a log subscriber wanted it.
+    pub(crate) span: Option<Arc<AttemptSpan>>,
 }
 
 /// Aborts one subtask.
@@ -87,9 +97,10 @@ impl<T: AttemptListener> AttemptCell<T> {
     }
 
     pub(crate) fn path(&self) -> Path {
-        self.subtasks.cached_path().unwrap_or_else(|| {
+        self.subtasks.identity(|known| known.path.clone()).unwrap_or_else(|| {
             let path = self.tree.path(self.id).unwrap_or_else(|| Path::new("(no longer part of the tree)"));
-            self.subtasks.cache_path(path.clone());
+            let known = path.clone();
+            self.subtasks.identity(|identity| identity.path = Some(known));
             path
         })
     }

@@ -4,6 +4,7 @@
 //! * `activity` – whether code of the attempt is running now.
 //! * `cell` – the shared record of one attempt; reports its end to the tree that made it.
 //! * `orders` – the orders to stop, to be killed, to be abandoned; and how a task waits for them.
+//! * `span` – the `tracing` span of an attempt.
 //! * `subtasks` – the tasks that an attempt has spawned, and when the attempt has ended.
 //! * `dedicated_runtime` – the attempt of a supervisor with a Tokio runtime of its own.
 //! * `panic` – panics as values.
@@ -14,4 +15,5 @@ pub(crate) mod cell;
 pub(crate) mod dedicated_runtime;
 pub(crate) mod orders;
 pub(crate) mod panic;
+pub(crate) mod span;
 pub(crate) mod subtasks;

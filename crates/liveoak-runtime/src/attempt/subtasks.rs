@@ -28,13 +28,13 @@ pub(crate) enum NotAdmitted {
     TooMany,
 }
 
-/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` is the path of the child. Most attempts have no
-/// subtask and never ask for their path. For such an attempt this value is a null pointer and a lock.
+/// The subtasks of one attempt. `H` aborts a subtask, `E` is an exit, `P` says which attempt it is. Most attempts have no
+/// subtask and never ask who they are. For such an attempt this value is a null pointer and a lock.
 pub(crate) struct Subtasks<H, E, P>(Mutex<Option<Box<Record<H, E, P>>>>);
 
 struct Record<H, E, P> {
-    /// The path of the child, once it was asked for.
-    path: Option<P>,
+    /// Which attempt it is, once it was asked for.
+    identity: P,
     /// How the previous attempt ended. Kept only if a context still exists when this attempt has ended.
     previous_exit: Option<E>,
     next: u64,
@@ -46,9 +46,10 @@ struct Record<H, E, P> {
     panic: Option<E>,
 }
 
-impl<H, E, P> Default for Record<H, E, P> {
+impl<H, E, P: Default> Default for Record<H, E, P> {
     fn default() -> Self {
-        Self { path: None, previous_exit: None, next: 0, live: BTreeMap::new(), body: None, panic: None }
+        let identity = P::default();
+        Self { identity, previous_exit: None, next: 0, live: BTreeMap::new(), body: None, panic: None }
     }
 }
 
@@ -62,17 +63,14 @@ pub(crate) enum End<E> {
     Unchanged,
 }
 
-impl<H: Abort + Clone, E: Clone, P: Clone> Subtasks<H, E, P> {
+impl<H: Abort + Clone, E: Clone, P: Default> Subtasks<H, E, P> {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(None))
     }
 
-    pub(crate) fn cached_path(&self) -> Option<P> {
-        lock(&self.0).as_ref().and_then(|record| record.path.clone())
-    }
-
-    pub(crate) fn cache_path(&self, path: P) {
-        lock(&self.0).get_or_insert_default().path = Some(path);
+    /// Looks at which attempt this is, or changes what is known of it, under the lock.
+    pub(crate) fn identity<R>(&self, f: impl FnOnce(&mut P) -> R) -> R {
+        f(&mut lock(&self.0).get_or_insert_default().identity)
     }
 
     pub(crate) fn previous_exit(&self) -> Option<E> {
