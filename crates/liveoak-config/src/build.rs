@@ -73,8 +73,9 @@ fn child(from: &ChildConfig, finish: &dyn Fn(Program) -> Program) -> Child {
 /// Returns a child of a kind. The file sets what it can say; the rest is what the kind has set.
 fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
     from.kind.child(name, &from.args).map_spec(|own| ChildSpec {
-        // The file replaces these settings of the kind. The reader has refused them where they have no effect.
-        written: Written { backoff: false, limit: false, ..own.written },
+        // The file replaces these settings of the kind, or decides whether they have an effect: they are not written for
+        // this child.
+        written: Written { backoff: false, limit: false, keep: false, ..own.written },
         restart: spec.restart,
         backoff: spec.backoff,
         limit: spec.limit,
@@ -82,6 +83,7 @@ fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
         after: spec.after.clone(),
         replica_of: spec.replica_of.clone(),
         stop_within: from.stop_within.unwrap_or(own.stop_within),
+        unready_for: from.unready_for.unwrap_or(own.unready_for),
         ..own
     })
 }

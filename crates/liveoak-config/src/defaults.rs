@@ -23,6 +23,7 @@ pub(crate) struct Defaults {
     pub(crate) stop_ask: Option<Ask>,
     pub(crate) stop_within: Option<Duration>,
     pub(crate) kill_wait: Option<Duration>,
+    pub(crate) unready_for: Option<Duration>,
     pub(crate) merge_output: Option<bool>,
 }
 
@@ -36,6 +37,7 @@ impl Defaults {
             spec.start_within = self.start_within.unwrap_or(spec.start_within);
             spec.stop_within = self.stop_within.unwrap_or(spec.stop_within);
             spec.kill_wait = self.kill_wait.unwrap_or(spec.kill_wait);
+            spec.unready_for = self.unready_for.unwrap_or(spec.unready_for);
         }
     }
 

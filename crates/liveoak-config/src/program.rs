@@ -181,8 +181,11 @@ impl Reader<'_> {
         let within = self.value(&table, "within", |node| node.duration(None));
         spec.stop_within = within.unwrap_or(spec.stop_within);
         self.kill_wait(&table, spec);
+        spec.unready_for = self.value(&table, "unready_for", Node::finite).unwrap_or(spec.unready_for);
         if within == Some(Duration::ZERO) {
             self.refuse_beside_kill(&table);
+            // An inherited time has no effect beside a kill, which is no error.
+            spec.unready_for = Duration::ZERO;
         }
         let signal = self.value(&table, "signal", Node::word).unwrap_or(command.stop_signal);
         let ask = self.value(&table, "ask", Node::word).unwrap_or(command.ask);
@@ -191,7 +194,7 @@ impl Reader<'_> {
 
     /// Records an error for each key of a `stop` that only a request to stop would use.
     fn refuse_beside_kill(&mut self, stop: &Table<'_>) {
-        for node in ["signal", "ask"].into_iter().filter_map(|key| stop.get(key)) {
+        for node in ["signal", "ask", "unready_for"].into_iter().filter_map(|key| stop.get(key)) {
             let error = node.key_error(format!("`{}` has no effect with within = \"0s\"", node.key));
             let error = error.label("the program is killed at once, and not asked before");
             self.problems.push(error.help(format!("remove `{}`, or write a longer `within`", node.key)));

@@ -50,6 +50,8 @@ impl Reader<'_> {
         let mut spec = ChildSpec::default();
         self.kill_wait(&stop, &mut spec);
         defaults.kill_wait = stop.get("kill_wait").map(|_| spec.kill_wait).or(defaults.kill_wait);
+        let unready_for = self.value(&stop, "unready_for", Node::finite);
+        defaults.unready_for = unready_for.or(defaults.unready_for);
         let within = self.value(&stop, "within", |node| node.duration(None));
         defaults.stop_within = within.or(defaults.stop_within);
         defaults.stop_signal = self.value(&stop, "signal", Node::word).or(defaults.stop_signal);

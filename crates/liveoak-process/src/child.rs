@@ -5,7 +5,7 @@
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
 use crate::checks::{refuse_without_effect, with_checks};
-use crate::command::{Argv, Ask, CommandLine, Stdin};
+use crate::command::{Argv, CommandLine, Stdin};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::jobs::WhenGone;
@@ -146,29 +146,6 @@ impl Program {
         self.spec.start_within = within;
         self.spec.written.start_within = true;
         self
-    }
-
-    /// Sets how long the child may take to end after a kill, until it is abandoned: more than zero. The budgets of the
-    /// supervisors above may end this wait earlier. Default: 2 s.
-    #[must_use]
-    pub const fn kill_wait(mut self, wait: Duration) -> Self {
-        self.spec.kill_wait = wait;
-        self
-    }
-
-    /// Sets how long the process group may take to end after the stop signal, before it is killed. With zero it is
-    /// killed immediately; with [`Duration::MAX`] it is killed only by the budgets of the supervisors above it.
-    /// Default: 5 s.
-    #[must_use]
-    pub const fn stop_within(mut self, within: Duration) -> Self {
-        self.spec.stop_within = within;
-        self
-    }
-
-    /// Sets which processes get the stop signal first. Default: [`Ask::Group`].
-    #[must_use]
-    pub fn ask(self, whom: Ask) -> Self {
-        self.with(|command| command.ask(whom))
     }
 
     /// Replaces the spec. Its `ready` and its `checks` are ignored: a program always reports its readiness, and its checks

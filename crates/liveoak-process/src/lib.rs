@@ -78,6 +78,7 @@ mod resolve;
 mod signal;
 mod spawn_error;
 mod spawner;
+mod stop_settings;
 mod suspension;
 
 pub use child::{OutputSink, ProcessChild, Program, SpawnFailed};

@@ -257,6 +257,8 @@ pub(super) struct ChildRecord {
     pub(super) last_beat: Time,
     /// No heartbeat counts as missed before this moment, because a check came late.
     pub(super) judged_from: Option<Time>,
+    /// When the child is asked to stop, while it is not ready any more but was not asked yet (`unready_for`).
+    pub(super) asked_at: Option<Time>,
     pub(super) log: Option<Box<StopLog>>,
     /// The last exits, as text, from the first failure on. Shared with snapshots.
     pub(super) exits: Option<Arc<VecDeque<ExitRecord>>>,
@@ -508,6 +510,7 @@ impl Child {
             health_reason: record.health_reason.clone(),
             checks: record.checks.clone(),
             wait_deadline: record.wait_deadline,
+            asked_at: record.asked_at,
             backoff: record.backoff,
             failures: record.failures,
             window: record.window.clone(),
@@ -559,6 +562,12 @@ impl Child {
                 .record
                 .as_ref()
                 .is_some_and(|record| record.heartbeat_check.is_some() || record.check_due.is_some())
+    }
+
+    /// Returns when the child is asked to stop, if its stop has begun but it was not asked yet.
+    pub(super) fn asked_at(&self) -> Option<Time> {
+        let record = self.record.as_ref().filter(|_| self.phase == Phase::Stopping { killed: false })?;
+        record.asked_at
     }
 
     /// Returns `true` if its last attempt failed by itself.

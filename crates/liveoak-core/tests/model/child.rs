@@ -126,6 +126,8 @@ pub(crate) struct Child {
     pub(crate) answer_timer: u64,
     /// That moment has come.
     pub(crate) answer_due: bool,
+    /// Its stop has begun, and `timer` is the moment at which it is asked.
+    pub(crate) drains: bool,
     pub(crate) attempt: u64,
     /// `true` if it is intended to run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
@@ -275,7 +277,10 @@ impl Child {
 
     /// Returns `true` if the driver was told to ask or kill that attempt.
     pub(crate) fn asked(&self) -> bool {
-        self.has_own_attempt() && self.stopping() && (self.is_leaf() || self.mode == Mode::Closing)
+        self.has_own_attempt()
+            && self.stopping()
+            && !self.drains
+            && (self.is_leaf() || self.mode == Mode::Closing)
     }
 
     pub(crate) fn is_kill_refused(&self) -> bool {

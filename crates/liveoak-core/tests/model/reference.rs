@@ -124,6 +124,7 @@ impl Model {
             wait_prolonged: false,
             answer_timer: NEVER,
             answer_due: false,
+            drains: false,
             attempt: 0,
             wanted: true,
             removing: false,
@@ -219,6 +220,7 @@ impl Model {
         child.phase = phase;
         child.trial_timer = NEVER;
         child.trial &= !matches!(phase, Phase::Idle(_));
+        child.drains = false;
         if !(was.0 && child.stopping()) {
             child.since = now;
         }

@@ -13,6 +13,7 @@ mod conformance_start;
 mod conformance_stop;
 mod copies;
 mod dedicated_runtime;
+mod drain;
 mod ends;
 mod enough;
 mod explain;
