@@ -305,7 +305,7 @@ fn unless_endless(time: Duration) -> Option<f64> {
 fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
     let command = &program.command;
     let names: Vec<_> = command.env.keys().map(|name| name.to_string_lossy()).collect();
-    json!({
+    let mut document = json!({
         "command": command_json(command),
         "cwd": command.cwd.as_ref().map(|folder| folder.display().to_string()),
         "env_names": names,
@@ -319,7 +319,11 @@ fn program_json(program: &ProgramConfig, spec: &ChildSpec) -> Value {
         "kill_wait": spec.kill_wait.as_secs_f64(),
         "success": command.success,
         "restart_codes": spec.restart_codes.as_ref().map(|codes| &codes.codes),
-    })
+    });
+    if !spec.unready_for.is_zero() {
+        document["unready_for"] = json!(spec.unready_for.as_secs_f64());
+    }
+    document
 }
 
 fn command_json(command: &CommandLine) -> Value {

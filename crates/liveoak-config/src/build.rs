@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostics;
 use crate::kinds::Kinds;
 use crate::load::load_with;
 use liveoak_process::Program;
-use liveoak_runtime::{Child, ChildSpec, Supervisor};
+use liveoak_runtime::{Child, ChildSpec, Supervisor, Written};
 use std::path::Path;
 
 /// Gives [`Supervisor`] the constructor that reads a file. In the prelude.
@@ -77,16 +77,20 @@ fn child(from: &ChildConfig, finish: &dyn Fn(Program) -> Program) -> Child {
 /// Returns a child of a kind. The file sets what it can say; the rest is what the kind has set.
 fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
     from.kind.child(name, &from.args).map_spec(|own| ChildSpec {
-        written: own.written,
+        // The file decides whether keeping has an effect: it is not written for this child.
+        written: Written { keep: false, ..own.written },
         restart: spec.restart,
         backoff: spec.backoff,
         limit: spec.limit,
         significant: spec.significant,
+        run_within: spec.run_within.or(own.run_within),
         after: spec.after.clone(),
+        needs: spec.needs.clone(),
         replica_of: spec.replica_of.clone(),
         stop_within: from.stop_within.unwrap_or(own.stop_within),
         description: spec.description.clone().or(own.description),
         sources: spec.sources,
+        unready_for: from.unready_for.unwrap_or(own.unready_for),
         ..own
     })
 }

@@ -71,6 +71,8 @@ pub struct KindConfig {
     pub args: Args,
     /// How long it may take to stop, if the file says so. Otherwise the kind decides.
     pub stop_within: Option<Duration>,
+    /// How long it is not ready any more before it is asked to stop, if the file says so.
+    pub unready_for: Option<Duration>,
     /// The number of replicas, as of [`ProgramConfig::replicas`].
     pub replicas: u16,
     /// The arguments of the second replica and of those after it, if `{replica}` makes them different from those of the

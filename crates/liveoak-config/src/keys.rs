@@ -296,11 +296,17 @@ keys! {
         /// The time from the kill until the program is given up on as `abandoned`. The budgets of the supervisors above may
         /// end it earlier.
         kill_wait: types::duration_schema => format_duration(KILL_WAIT);
+        /// How long the child is not ready any more before it is asked to stop: a part of `within`, and shorter. It is left out
+        /// if the child is killed, has failed, or is not ready yet.
+        unready_for: types::duration_schema => format_duration(Duration::ZERO);
     }
 
     const OF_KIND_STOP {
         /// The time until it is dropped, or written off. With "infinity" only budgets above it count.
         within: types::duration_or_infinity_schema;
+        /// How long the child is not ready any more before it is asked to stop: a part of `within`, and shorter. It is left out
+        /// if the child is killed, has failed, or is not ready yet.
+        unready_for: types::duration_schema;
     }
 
     const OF_OUTPUT {

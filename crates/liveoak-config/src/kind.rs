@@ -14,6 +14,7 @@ use crate::text::{escaped, near_miss, one_of};
 use liveoak_core::ChildSpec;
 use liveoak_process::CommandLine;
 use serde_json::{Map, Number, Value};
+use std::time::Duration;
 use toml::de::DeValue;
 
 const ARGS_EXAMPLE: &str = "args = { device = \"/dev/video0\" }";
@@ -25,9 +26,14 @@ impl Reader<'_> {
         let replicas = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
         let replicas = replicas.unwrap_or(1);
         self.check_replica_words(table, replicas);
-        let stop_within = self.kind_stop(table);
+        let (stop_within, unready_for) = self.kind_stop(table);
         if let Some(within) = stop_within {
             spec.set_stop_within(within);
+        }
+        // Without `within` the kind decides how long the stop may take, so the start compares the two.
+        let fits = |time: &Duration| stop_within.is_some() || *time < spec.stop_within;
+        if let Some(time) = unready_for.filter(fits) {
+            spec.set_unready_for(time);
         }
         let kind = table.get("kind").and_then(|node| self.known_kind(node));
         let before = self.problems.count();
@@ -42,7 +48,9 @@ impl Reader<'_> {
             others.push(self.args(table, kind.as_ref(), (number, replicas)));
         }
         let form = match kind {
-            Some(kind) => Form::Kind(Box::new(KindConfig { kind, args, stop_within, replicas, others })),
+            Some(kind) => {
+                Form::Kind(Box::new(KindConfig { kind, args, stop_within, unready_for, replicas, others }))
+            }
             None => {
                 let command = CommandLine::new("");
                 Form::Program(Box::new(ProgramConfig {
@@ -58,10 +66,17 @@ impl Reader<'_> {
         (form, replicas)
     }
 
-    fn kind_stop(&mut self, table: &Table<'_>) -> Option<std::time::Duration> {
-        let node = table.get("stop")?;
-        let stop = self.table_of(node, "the `stop` of a kind", &KIND_STOP, "stop = { within = \"5s\" }")?;
-        self.value(&stop, "within", |node| node.duration(None))
+    /// Reads the `stop` of a kind: `within` and `unready_for`.
+    fn kind_stop(&mut self, table: &Table<'_>) -> (Option<Duration>, Option<Duration>) {
+        let example = "stop = { within = \"5s\" }";
+        let stop = table
+            .get("stop")
+            .and_then(|node| self.table_of(node, "the `stop` of a kind", &KIND_STOP, example));
+        let Some(stop) = stop else { return (None, None) };
+        (
+            self.value(&stop, "within", |node| node.duration(None)),
+            self.value(&stop, "unready_for", Node::finite),
+        )
     }
 
     /// Returns the kind that a file names, or records why it cannot be used.

@@ -114,7 +114,7 @@ impl Kinds {
                     }
                 }
             })
-            .keep()
+            .map_spec(|spec| liveoak_runtime::ChildSpec { keep: true, ..spec })
         };
         self.insert(name, read_faults::<A>, child)
     }

@@ -188,6 +188,8 @@ impl Reader<'_> {
         self.kill_wait(&table, spec);
         if within == Some(Duration::ZERO) {
             self.refuse_beside_kill(&table);
+        } else if let Some(time) = self.value(&table, "unready_for", Node::finite) {
+            spec.set_unready_for(time);
         }
         let signal = self.value(&table, "signal", Node::word).unwrap_or(command.stop_signal);
         let ask = self.value(&table, "ask", Node::word).unwrap_or(command.ask);
@@ -196,7 +198,7 @@ impl Reader<'_> {
 
     /// Records an error for each key of a `stop` that only a request to stop would use.
     fn refuse_beside_kill(&mut self, stop: &Table<'_>) {
-        for node in ["signal", "ask"].into_iter().filter_map(|key| stop.get(key)) {
+        for node in ["signal", "ask", "unready_for"].into_iter().filter_map(|key| stop.get(key)) {
             let error = node.key_error(format!("`{}` has no effect with within = \"0s\"", node.key));
             let error = error.label("the program is killed at once, and not asked before");
             self.problems.push(error.help(format!("remove `{}`, or write a longer `within`", node.key)));

@@ -52,6 +52,8 @@ impl Reader<'_> {
         self.kill_wait(&stop, &mut spec);
         let specs = &mut defaults.of_specs;
         specs.kill_wait = stop.get("kill_wait").map(|_| spec.kill_wait).or(specs.kill_wait);
+        let unready_for = self.value(&stop, "unready_for", Node::finite);
+        specs.unready_for = unready_for.or(specs.unready_for);
         let within = self.value(&stop, "within", |node| node.duration(None));
         specs.stop_within = within.or(specs.stop_within);
         defaults.stop_signal = self.value(&stop, "signal", Node::word).or(defaults.stop_signal);

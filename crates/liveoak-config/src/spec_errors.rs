@@ -121,7 +121,7 @@ fn at_edge(places: &Places, sibling: &str, error: &SpecError) -> Error {
 fn at_field(places: &Places, error: &SpecError) -> Error {
     let key = match error.field {
         "start_within" if places.value("start_within").is_none() => "ready",
-        "stop_within" | "kill_wait" => "stop",
+        "stop_within" | "kill_wait" | "unready_for" => "stop",
         "children" => "child",
         "checks" if places.value("readiness").is_some() => "readiness",
         "checks" => "liveness",

@@ -74,6 +74,9 @@ pub struct ChildView {
     pub started: Option<Time>,
     /// The number of its last attempt; 0 if none was begun.
     pub attempt: Attempt,
+    /// The time until it is asked to stop, while its stop has begun but it is only not ready any more
+    /// ([`ChildSpec::unready_for`]).
+    pub asked_in: Option<Duration>,
     /// The time until its trial attempt, if it is quarantined and its limit has a `retry_after`.
     pub retry_in: Option<Duration>,
     /// `true` while it makes a trial attempt, or waits for the start of it: the child is still quarantined for its siblings.

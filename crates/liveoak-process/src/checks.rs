@@ -75,7 +75,7 @@ pub(crate) fn refuse_without_effect(spec: &mut ChildSpec, ready: Option<&Probe>,
     }
     let has_startup_check = spec.checks().iter().any(|check| check.kind == CheckKind::Startup);
     let is_own = spec.sources.start_within == Source::Own;
-    if is_own && ready.is_none() && !has_startup_check && spec.after.is_empty() {
+    if is_own && ready.is_none() && !has_startup_check && spec.after.is_empty() && spec.needs.is_empty() {
         let reason = "the program is ready as soon as it runs and comes after no sibling, so a start deadline has no effect; \
                       expected a probe, or no deadline";
         refused.push(("start_within", reason));

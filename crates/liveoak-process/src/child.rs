@@ -5,7 +5,7 @@
 //! are stopped as well. The tree decides about restarts, backoff and deadlines.
 
 use crate::checks::{refuse_without_effect, with_checks};
-use crate::command::{Argv, Ask, CommandLine, Stdin};
+use crate::command::{Argv, CommandLine, Stdin};
 use crate::environment::{Environment, Identity};
 use crate::exit_watch::Status;
 use crate::jobs::WhenGone;
@@ -21,7 +21,7 @@ use crate::spawn_failed::{cannot_check, start_failed};
 use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
 use liveoak_runtime::{
-    Child, ChildSpec, Ctx, DeclaredAt, Exit, Health, Path, Restart, RestartCodes, Survivors, common_settings,
+    Child, ChildSpec, Ctx, DeclaredAt, Exit, Health, Path, Restart, Survivors, common_settings,
 };
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -146,38 +146,6 @@ impl Program {
     pub const fn start_within(mut self, within: Duration) -> Self {
         self.spec.set_start_within(within);
         self
-    }
-
-    /// Sets how long the child may take to end after a kill, until it is abandoned: more than zero. The budgets of the
-    /// supervisors above may end this wait earlier. Default: 2 s.
-    #[must_use]
-    pub const fn kill_wait(mut self, wait: Duration) -> Self {
-        self.spec.set_kill_wait(wait);
-        self
-    }
-
-    /// Sets how long the process group may take to end after the stop signal, before it is killed. With zero it is
-    /// killed immediately; with [`Duration::MAX`] it is killed only by the budgets of the supervisors above it.
-    /// Default: 5 s.
-    #[must_use]
-    pub const fn stop_within(mut self, within: Duration) -> Self {
-        self.spec.set_stop_within(within);
-        self
-    }
-
-    /// Sets the exit codes with which the program asks for its restart ([`Exit::RestartRequested`]). A code that is also a
-    /// success is an error when the tree starts, and so are codes of a temporary child. Default: none.
-    #[must_use]
-    pub fn restart_codes(mut self, codes: impl IntoIterator<Item = i32>) -> Self {
-        let codes = codes.into_iter().collect();
-        self.spec.restart_codes = Some(Box::new(RestartCodes { codes, success: Vec::new() }));
-        self
-    }
-
-    /// Sets which processes get the stop signal first. Default: [`Ask::Group`].
-    #[must_use]
-    pub fn ask(self, whom: Ask) -> Self {
-        self.with(|command| command.ask(whom))
     }
 
     /// Replaces the spec. Its `ready` and its `checks` are ignored: a program always reports its readiness, and its checks

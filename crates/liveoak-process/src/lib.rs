@@ -79,6 +79,7 @@ mod signal;
 mod spawn_error;
 mod spawn_failed;
 mod spawner;
+mod stop_settings;
 mod suspension;
 
 pub use child::{OutputSink, ProcessChild, Program};

@@ -39,8 +39,10 @@ fn kinds() -> Vec<(&'static str, Child)> {
     ]
 }
 
+type Setting<T> = fn(T) -> T;
+
 /// Every setting of a [`Child`] that can be without effect, its field, and the kinds of children that refuse it.
-fn settings() -> Vec<(&'static str, fn(Child) -> Child, Vec<&'static str>)> {
+fn settings() -> Vec<(&'static str, Setting<Child>, Vec<&'static str>)> {
     let not_temporary = || {
         kinds()
             .into_iter()
@@ -107,7 +109,7 @@ fn each_setting_is_refused_on_exactly_the_kinds_of_children_on_which_it_has_no_e
 fn a_setting_of_a_group_is_refused_if_its_members_are_temporary() {
     paused(async {
         let group = || Group::temporary("g", |ctx: Ctx, (): ()| idle(ctx));
-        let settings: [(&str, fn(Group<()>) -> Group<()>); 6] = [
+        let settings: [(&str, Setting<Group<()>>); 6] = [
             ("restart", Group::transient),
             ("backoff", |group| group.backoff(None)),
             ("backoff", |group| group.backoff(Backoff::constant(S))),

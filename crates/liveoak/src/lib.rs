@@ -129,6 +129,7 @@
 //! | command many children, after a look at what would be done | [`TreeHandle::plan`] with a [`Glob`] |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
 //! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
+//! | let others turn away from a child before it is asked to stop | [`Child::unready_for`] |
 //! | run a tree until a future is done | [`Supervisor::run_until`] |
 //! | run foreign code as code of a child, or let it spawn children | [`Ctx::scope`], [`TreeHandle::scope`], [`ChildHandle::scope`] |
 //! | give a library a cancellation token | `Ctx::cancellation_token` (feature `tokio-util`) |

@@ -135,6 +135,9 @@ fn a_key_of_a_stop_or_of_a_limit_that_nothing_uses_is_refused_at_its_place() {
     let kill = with("stop = { within = \"0s\", signal = \"SIGINT\", ask = \"leader\" }");
     let message = |key: &str| format!("`{key}` has no effect with within = \"0s\"");
     assert_eq!(errors(&kill), [message("signal"), message("ask")]);
+    assert_eq!(errors(&with("stop = { within = \"0s\", unready_for = \"1s\" }")), [message("unready_for")]);
+    let late = errors(&with("stop = { within = \"2s\", unready_for = \"2s\" }"));
+    assert!(late.len() == 1 && late[0].contains("could never be asked to stop"), "{late:?}");
     assert_eq!(errors(&with("stop = { within = \"0s\", kill_wait = \"1s\" }")), [""; 0]);
     let default = with("stop = { within = \"0s\" }") + "[defaults.stop]\nsignal = \"SIGINT\"\n";
     assert_eq!(errors(&default), [""; 0], "a default is not written at the child");
@@ -145,4 +148,16 @@ fn a_key_of_a_stop_or_of_a_limit_that_nothing_uses_is_refused_at_its_place() {
         found.contains(&"`retry_after` has no effect when restarts are unlimited".to_owned()),
         "{found:?}"
     );
+}
+
+#[test]
+fn a_program_drains_for_its_own_time_or_for_that_of_the_defaults() {
+    let second = Duration::from_secs(1);
+    let drains = |text: &str| read(text).root.children[0].spec.unready_for;
+    assert_eq!(drains(&with("")), Duration::ZERO);
+    assert_eq!(drains(&with("stop = { unready_for = \"1s\" }")), second);
+    let defaults = |own: &str| with(own) + "[defaults.stop]\nunready_for = \"1s\"\n";
+    assert_eq!(drains(&defaults("")), second);
+    assert_eq!(drains(&defaults("stop = { unready_for = \"2s\" }")), 2 * second);
+    assert_eq!(drains(&defaults("stop = { within = \"0s\" }")), Duration::ZERO, "it is killed at once");
 }

@@ -250,6 +250,9 @@ impl Machine {
             }
             Phase::Stopping { .. } if self.arena[child].sup.is_some() => self.next_point_of_plan(child),
             Phase::Stopping { killed: false } if self.is_kill_refused(child) => self.abandon(child),
+            Phase::Stopping { killed: false } if self.arena[child].asked_at().is_some() => {
+                self.ask_after_drain(child);
+            }
             Phase::Stopping { killed: false } => self.kill(child),
             Phase::Stopping { killed: true } => self.abandon(child),
             Phase::Idle(IdleReason::Quarantined) => self.begin_trial(child),

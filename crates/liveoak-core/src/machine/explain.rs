@@ -277,9 +277,19 @@ impl Machine {
 
     fn why_stopping(&self, child: Index, stage: StopStage) -> String {
         let state = &self.arena[child];
-        let done = if stage == StopStage::Killed { "was killed" } else { "was asked to stop" };
+        let asked = state.asked_at();
+        let done = if stage == StopStage::Killed {
+            "was killed"
+        } else if asked.is_some() {
+            "is being stopped"
+        } else {
+            "was asked to stop"
+        };
         let late = match (stage, state.phase_deadline) {
             (StopStage::Killed, _) => "and has not ended; if it does not, it is abandoned",
+            _ if asked.is_some() => {
+                "and is not ready any more, so that others can turn away from it; then it is asked to stop"
+            }
             _ if state.sup.is_some() => "and its children end one after another",
             _ => "and has not ended; if it does not, it is killed",
         };

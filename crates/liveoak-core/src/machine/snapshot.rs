@@ -92,7 +92,9 @@ impl Machine {
     #[must_use]
     pub fn deadline_of_attempt(&self, id: ChildId, attempt: Attempt) -> Option<Time> {
         let state = &self.arena[self.arena.index_of(id)?];
-        let waits = matches!(state.phase, Phase::Starting | Phase::Stopping { .. });
+        // Nothing outside has to happen while the child was not asked yet.
+        let waits =
+            matches!(state.phase, Phase::Starting | Phase::Stopping { .. }) && state.asked_at().is_none();
         (waits && state.attempt == attempt.0).then_some(state.phase_deadline)
     }
 
@@ -193,6 +195,7 @@ impl Machine {
             attempt: Attempt(state.attempt),
             retry_in: (state.phase.is_idle() && state.phase_deadline != Time::NEVER)
                 .then(|| state.phase_deadline.since(self.now)),
+            asked_in: state.asked_at().map(|at| at.since(self.now)),
             trial: state.is_trial(),
             paused: state.flags.paused,
             restarts: state.record.as_ref().map_or(0, |record| record.restarts),

@@ -281,6 +281,8 @@ pub(super) struct ChildRecord {
     pub(super) last_beat: Time,
     /// No heartbeat counts as missed before this moment, because a check came late.
     pub(super) judged_from: Option<Time>,
+    /// When the child is asked to stop, while it is not ready any more but was not asked yet (`unready_for`).
+    pub(super) asked_at: Option<Time>,
     pub(super) log: Option<Box<StopLog>>,
     /// The last exits, as text, from the first failure on. Shared with snapshots.
     pub(super) exits: Option<Arc<VecDeque<ExitRecord>>>,
@@ -534,6 +536,7 @@ impl Child {
             checks: record.checks.clone(),
             wait_deadline: record.wait_deadline,
             stopped_for_need: record.stopped_for_need,
+            asked_at: record.asked_at,
             backoff: record.backoff,
             failures: record.failures,
             window: record.window.clone(),
@@ -606,6 +609,12 @@ impl Child {
                     || record.check_due.is_some()
                     || record.run_deadline.is_some()
             })
+    }
+
+    /// Returns when the child is asked to stop, if its stop has begun but it was not asked yet.
+    pub(super) fn asked_at(&self) -> Option<Time> {
+        let record = self.record.as_ref().filter(|_| self.phase == Phase::Stopping { killed: false })?;
+        record.asked_at
     }
 
     /// Returns `true` if its last attempt failed by itself.

@@ -5,6 +5,7 @@
 //!
 //! | stage | when | how long until the next stage |
 //! |---|---|---|
+//! | not ready | the stop of a ready child with an `unready_for` begins, and others stop it | `unready_for`, at most until the plan's `ask_all` |
 //! | asked | the stop begins (a deadline of zero skips this stage) | `stop_within`, at most until the plan's `kill` |
 //! | killed | the time of *asked* is over | `kill_wait`, at most until the plan's `abandon` |
 //! | abandoned | the time of *killed* is over | this is the last stage: nothing waits for the attempt any more |
@@ -18,6 +19,7 @@
 
 use super::driver_queue::{Walk, WalkAct};
 use super::plan::StopPlan;
+use super::stability::LATE;
 use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
 use super::{Effect, Machine};
 use crate::{EventKind, Exit, KILL_WAIT, StopStage, Time};
@@ -31,12 +33,18 @@ impl Machine {
         }
         match self.arena[child].phase {
             Phase::Idle(_) => {}
+            Phase::Stopping { .. } if self.arena[child].asked_at().is_some() => {
+                if self.now >= self.plan_above(child).ask_all {
+                    self.ask_after_drain(child);
+                }
+            }
             Phase::Stopping { .. } => self.tighten_plan(child),
             Phase::Waiting | Phase::BackingOff => {
                 self.log_stop(child, Duration::ZERO, StopStage::Cancelled, None);
                 self.after_stop_by_others(child, StopStage::Cancelled, None);
             }
             Phase::Starting | Phase::Running => {
+                let drained_at = self.end_of_drain(child);
                 self.set_phase(child, Phase::Stopping { killed: false });
                 let (id, attempt) = self.arena.attempt_of(child);
                 self.emit(child, || EventKind::Stopping { attempt });
@@ -48,6 +56,9 @@ impl Machine {
                 // There is no time to react to a request.
                 if within.is_zero() || self.now >= plan.kill {
                     self.kill(child);
+                } else if let Some(at) = drained_at {
+                    self.arena.record_or_new(child).asked_at = Some(at);
+                    self.set_timer(child, Purpose::Phase, at);
                 } else {
                     self.push(Effect::Ask(id, attempt));
                     // The group has one timer for all its members.
@@ -58,6 +69,34 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// Returns when a child whose stop begins now is asked, if it is to be unready before. A child that is not ready yet, or
+    /// that has failed, has nothing to turn others away from.
+    fn end_of_drain(&self, child: Index) -> Option<Time> {
+        let state = &self.arena[child];
+        let for_others = state.record.as_ref().is_none_or(|record| record.cause.is_none());
+        let drains = state.phase == Phase::Running && for_others && !state.spec.unready_for.is_zero();
+        let in_order = self.now < self.plan_above(child).ask_all;
+        (drains && in_order).then(|| self.now.after(state.spec.unready_for))
+    }
+
+    /// Asks a child to stop that has not been ready for long enough. It has the rest of its `stop_within`. If this moment
+    /// is seen so late that there is no rest, the child has one further wait.
+    pub(super) fn ask_after_drain(&mut self, child: Index) {
+        self.arena.record_or_new(child).asked_at = None;
+        let (plan, state) = (self.plan_above(child), &self.arena[child]);
+        if self.now >= plan.kill {
+            return self.kill(child);
+        }
+        let within = state.spec.stop_within;
+        let deadline = state.since.after(within);
+        let is_late = deadline <= self.now;
+        let deadline = if is_late { self.now.after(within.min(LATE)) } else { deadline };
+        let (id, attempt) = self.arena.attempt_of(child);
+        self.push(Effect::Ask(id, attempt));
+        self.set_timer(child, Purpose::Phase, deadline.min(plan.kill));
+        self.arena.record_or_new(child).phase_prolonged = is_late;
     }
 
     /// Ends a supervisor that nothing above it stops. Begins its stop, if the stop has not begun. `cause` becomes its exit.
@@ -138,6 +177,9 @@ impl Machine {
     pub(super) fn kill(&mut self, child: Index) {
         if self.arena[child].sup.is_some() {
             return self.kill_supervisor(child);
+        }
+        if let Some(record) = &mut self.arena[child].record {
+            record.asked_at = None;
         }
         match self.arena[child].phase {
             Phase::Idle(_) | Phase::Stopping { killed: true } => {}

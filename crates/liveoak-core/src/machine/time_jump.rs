@@ -88,7 +88,9 @@ impl Machine {
             (Purpose::Phase, Some(_)) if state.phase.is_stopping() => true,
             // The judgement of a running trial harms nothing if it comes late.
             (Purpose::Phase, _) => {
+                // A late end of the time before the request to stop harms nothing.
                 state.phase.is_live()
+                    && state.asked_at().is_none()
                     && state.phase != Phase::Running
                     && record.is_none_or(|record| !record.phase_prolonged)
             }

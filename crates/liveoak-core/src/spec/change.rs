@@ -213,6 +213,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         checks,
         reports_health,
         stop_within,
+        unready_for,
         kill_wait,
         run_within,
         restart_codes,
@@ -239,6 +240,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("limit"), &old.limit, limit, shown_limit);
     note(changed, &name("start_within"), &old.start_within, start_within, shown_time);
     note(changed, &name("stop_within"), &old.stop_within, stop_within, shown_time);
+    note(changed, &name("unready_for"), &old.unready_for, unready_for, shown_time);
     note(changed, &name("kill_wait"), &old.kill_wait, kill_wait, shown_time);
     note(changed, &name("significant"), &old.significant, significant, ToString::to_string);
     note(changed, &name("after"), &old.after, after, |edges| {

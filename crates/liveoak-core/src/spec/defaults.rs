@@ -10,7 +10,7 @@
 //! 6. the built-in defaults.
 //!
 //! `limit` and `backoff` replace as a whole; only the `give_up` of a limit that does not say it comes from the next in
-//! this order. The deadlines (`start_within`, `stop_within`, `kill_wait`) of defaults reach leaves and members only.
+//! this order. The deadlines (`start_within`, `stop_within`, `kill_wait`, `unready_for`) of defaults reach leaves and members only.
 //!
 //! A default has no effect on a child that it does not fit (a limit on a temporary child, a start deadline on a child
 //! that is ready at once). This is not an error.
@@ -80,6 +80,8 @@ pub struct Sources {
     pub stop_within: Source,
     /// Of `kill_wait`.
     pub kill_wait: Source,
+    /// Of `unready_for`.
+    pub unready_for: Source,
 }
 
 impl PartialEq for Sources {
@@ -106,6 +108,8 @@ pub struct Defaults {
     pub stop_within: Option<Duration>,
     /// How long a leaf may take to end after a kill.
     pub kill_wait: Option<Duration>,
+    /// How long a leaf is not ready any more before it is asked to stop.
+    pub unready_for: Option<Duration>,
 }
 
 impl Defaults {
@@ -119,6 +123,7 @@ impl Defaults {
             start_within: None,
             stop_within: None,
             kill_wait: None,
+            unready_for: None,
         }
     }
 
@@ -164,6 +169,14 @@ impl Defaults {
         self
     }
 
+    /// Sets how long a task, thread, service or program is not ready any more before it is asked to stop. This is no error at a
+    /// child that has no longer time to stop: it is then asked at once.
+    #[must_use]
+    pub const fn unready_for(mut self, time: Duration) -> Self {
+        self.unready_for = Some(time);
+        self
+    }
+
     /// Returns these defaults, with those of a supervisor above for what they do not set.
     #[must_use]
     pub fn or(self, above: Self) -> Self {
@@ -174,6 +187,7 @@ impl Defaults {
             start_within: self.start_within.or(above.start_within),
             stop_within: self.stop_within.or(above.stop_within),
             kill_wait: self.kill_wait.or(above.kill_wait),
+            unready_for: self.unready_for.or(above.unready_for),
         }
     }
 
@@ -301,7 +315,8 @@ impl ChildSpec {
     /// Fills the settings that the child does not set itself, by the order at the top of `spec/defaults.rs`. A second
     /// call with the same values changes nothing.
     pub fn resolve(&mut self, above: &Above, is_leaf: bool) {
-        let Sources { restart, backoff, limit, start_within, stop_within, kill_wait } = &mut self.sources;
+        let Sources { restart, backoff, limit, start_within, stop_within, kill_wait, unready_for } =
+            &mut self.sources;
         let preset = self.description.as_ref().and_then(|description| description.role).map(Role::preset);
         if let Some(Preset { restart: rule, backoff: delays, limit: bound, check_every, check_failures }) =
             preset
@@ -319,6 +334,9 @@ impl ChildSpec {
             fill(&mut self.start_within, start_within, defaults.start_within, Source::Defaults);
             fill(&mut self.stop_within, stop_within, defaults.stop_within, Source::Defaults);
             fill(&mut self.kill_wait, kill_wait, defaults.kill_wait, Source::Defaults);
+            // An inherited time that has no effect is no error.
+            let fits = defaults.unready_for.filter(|time| *time < self.stop_within);
+            fill(&mut self.unready_for, unready_for, fits, Source::Defaults);
         }
         self.resolve_give_up(above);
     }

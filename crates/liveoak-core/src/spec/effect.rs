@@ -7,10 +7,10 @@
 //! | written | refused on |
 //! |---|---|
 //! | `backoff`, `limit` | a temporary child, a temporary member, the root |
-//! | `intensity` | a group whose members are temporary |
 //! | `start_within` | a leaf that is ready at once and comes after no sibling; such a group without a runtime |
 //! | `keep` | a child that runs once; a child that can always be started again; the root |
 //! | `keep_error` | a supervisor, a group |
+//! | `unready_for` | a supervisor, a group, a member; a child that has no longer time to stop |
 //! | what happens when a limit is exceeded | an unlimited limit |
 
 use super::check::Check;
@@ -53,7 +53,7 @@ fn may_wait(spec: &ChildSpec, kind: Kind) -> bool {
         Kind::Supervisor => true,
         Kind::Group { opens_runtime } => opens_runtime,
     };
-    takes_time || !spec.after.is_empty()
+    takes_time || !spec.after.is_empty() || !spec.needs.is_empty()
 }
 
 /// Returns `true` for a setting that was written at the child itself.
@@ -75,9 +75,23 @@ impl Check {
         self.refuse_if(spec.written.keep && !spec.once && !may_end, path, "keep", reason);
         let reason = "a supervisor or a group has no error of its own to keep; its children may";
         self.refuse_if(spec.keep_error && kind != Kind::Leaf, path, "keep_error", reason);
+        self.check_unready_for(path, spec, kind);
         if let ChildForm::Group(group) = &declared.form {
             self.check_members(path, group);
         }
+    }
+
+    /// Refuses a time of not being ready that cannot come before the request to stop.
+    fn check_unready_for(&mut self, path: &Path, spec: &ChildSpec, kind: Kind) {
+        if spec.unready_for.is_zero() {
+            return;
+        }
+        let reason =
+            "a supervisor or a group stops its children, each by its own `unready_for`; it has none itself";
+        self.refuse_if(kind != Kind::Leaf, path, "unready_for", reason);
+        let reason = "it is not shorter than the time for the whole stop, so the child could never be asked to stop; \
+                      expected less than `stop_within`";
+        self.refuse_if(spec.unready_for >= spec.stop_within, path, "unready_for", reason);
     }
 
     /// Refuses what has no effect on the root. Nothing restarts it.
@@ -86,6 +100,7 @@ impl Check {
         self.refuse_if(is_own(root.spec.sources.backoff), path, "backoff", reason);
         let reason = "the root of a tree ends with the tree, so keeping what it has captured has no effect";
         self.refuse_if(root.spec.written.keep, path, "keep", reason);
+        self.check_unready_for(path, &root.spec, Kind::of(&root.form));
         if let ChildForm::Group(group) = &root.form {
             self.check_members(path, group);
         }
@@ -94,9 +109,8 @@ impl Check {
     /// Refuses what has no effect on the members of a group.
     fn check_members(&mut self, path: &Path, group: &GroupSpec) {
         self.check_written(path, &group.template, Kind::Leaf);
-        let temporary = group.template.restart == Restart::Temporary;
-        let reason = "temporary members are never restarted, so a limit of restarts has no effect";
-        self.refuse_if(group.intensity.is_some() && temporary, path, "intensity", reason);
+        let reason = "no sibling waits for a member, and all members are asked together; expected none";
+        self.refuse_if(!group.template.unready_for.is_zero(), path, "unready_for", reason);
     }
 
     fn check_written(&mut self, path: &Path, spec: &ChildSpec, kind: Kind) {

@@ -189,6 +189,10 @@ pub struct ChildSpec {
     /// order. At half of the budget all other children are asked. At nine tenths the remaining children are killed.
     /// At its end the children that still run are abandoned.
     pub stop_within: Duration,
+    /// How long a ready child that others stop is not ready any more before it is asked to stop, so that others can turn
+    /// away from it. This time is a part of `stop_within`, and shorter. There is no such time if the child is killed, has
+    /// failed, or is not ready yet, and it ends when the plan of a supervisor asks all its children. For leaves only.
+    pub unready_for: Duration,
     /// How long the child may take to end after a kill, until it is abandoned: more than zero; [`Duration::MAX`] sets no
     /// limit. The budgets of the supervisors above may end this wait earlier. For a supervisor this is the time from
     /// its kill until the children that still run are abandoned.
@@ -246,6 +250,7 @@ impl Default for ChildSpec {
             checks: None,
             reports_health: false,
             stop_within: Duration::from_secs(5),
+            unready_for: Duration::ZERO,
             kill_wait: KILL_WAIT,
             significant: false,
             after: Vec::new(),
@@ -317,6 +322,11 @@ impl ChildSpec {
     /// Sets the wait after a kill, as a setting of the child itself.
     pub const fn set_kill_wait(&mut self, wait: Duration) {
         (self.kill_wait, self.sources.kill_wait) = (wait, Source::Own);
+    }
+
+    /// Sets how long the child is not ready any more before it is asked to stop, as a setting of the child itself.
+    pub const fn set_unready_for(&mut self, time: Duration) {
+        (self.unready_for, self.sources.unready_for) = (time, Source::Own);
     }
 
     /// Adds a check.

@@ -138,6 +138,8 @@ pub(crate) struct Child {
     /// The end of its longest run, and that end if it was prolonged once because it was seen late.
     pub(crate) run_timer: u64,
     pub(crate) run_prolonged: u64,
+    /// Its stop has begun, and `timer` is the moment at which it is asked.
+    pub(crate) drains: bool,
     pub(crate) attempt: u64,
     /// `true` if it is intended to run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
@@ -293,7 +295,10 @@ impl Child {
 
     /// Returns `true` if the driver was told to ask or kill that attempt.
     pub(crate) fn asked(&self) -> bool {
-        self.has_own_attempt() && self.stopping() && (self.is_leaf() || self.mode == Mode::Closing)
+        self.has_own_attempt()
+            && self.stopping()
+            && !self.drains
+            && (self.is_leaf() || self.mode == Mode::Closing)
     }
 
     /// Returns `true` if it was given up on: it is quarantined, though not by a command, or makes a trial.

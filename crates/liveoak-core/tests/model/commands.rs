@@ -289,6 +289,7 @@ impl Model {
             let can_be = match child.phase {
                 Phase::Waiting => !child.wait_prolonged,
                 Phase::Stopping { .. } if !child.is_leaf() => true,
+                Phase::Stopping { .. } if child.drains => false,
                 Phase::Starting | Phase::Stopping { .. } => child.timer != child.prolonged,
                 Phase::Idle(_) | Phase::Running | Phase::BackingOff => false,
             };
@@ -396,6 +397,9 @@ impl Model {
                 } else {
                     self.of(path).timer = plan.next(now);
                 }
+            }
+            Phase::Stopping { killed: false } if self.at(path).drains && !self.at(path).is_kill_refused() => {
+                self.ask_after_drain(path);
             }
             Phase::Stopping { killed: false } if !self.at(path).is_kill_refused() => self.kill(path),
             Phase::Stopping { .. } => self.abandon(path),

@@ -23,9 +23,11 @@ use std::time::Duration;
 struct Live {
     id: ChildId,
     attempt: Attempt,
+    /// Its stop has begun, although it may not be asked yet.
+    stopping: bool,
     asked: bool,
     killed: bool,
-    /// When it was asked or killed first.
+    /// When its stop began.
     since: u64,
     leaf: bool,
 }
@@ -128,6 +130,7 @@ impl MachineUnderTest {
                 let live = Live {
                     id,
                     attempt,
+                    stopping: false,
                     asked: false,
                     killed: false,
                     since: self.now,
@@ -169,6 +172,12 @@ impl MachineUnderTest {
                 if anew && event.path.as_str() == ROOT {
                     self.ends.clear();
                     self.ended_twice.clear();
+                }
+                if let (EventKind::Stopping { .. }, Some(live)) =
+                    (&event.kind, self.live.get_mut(event.path.as_str()))
+                    && live.leaf
+                {
+                    (live.stopping, live.since) = (true, self.now);
                 }
                 // The path of a child that has left the tree may be used again. The report has one entry of each path.
                 if matches!(event.kind, EventKind::Added { .. })
@@ -217,7 +226,7 @@ impl MachineUnderTest {
         let live = self.live.get_mut(&path);
         let Some(live) = live else { panic!("{what} {path}, which does not live") };
         assert_eq!(live.attempt, attempt, "{what} {path}");
-        if !live.asked && !live.killed {
+        if !live.asked && !live.killed && !live.stopping {
             live.since = self.now;
         }
         match what {
@@ -245,8 +254,8 @@ impl MachineUnderTest {
     }
 
     fn exit(&mut self, path: &str, exit: Exit) {
-        if let Some(Live { id, attempt, asked, killed, since, leaf }) = self.live.remove(path) {
-            let took = if asked || killed { self.now - since } else { 0 };
+        if let Some(Live { id, attempt, stopping, asked, killed, since, leaf }) = self.live.remove(path) {
+            let took = if stopping || asked || killed { self.now - since } else { 0 };
             if leaf {
                 self.ended(
                     path.to_owned(),

@@ -14,7 +14,7 @@
 //! 1. `child.rs`: the state of one child, and `Plan`, the moments of a supervisor's stop.
 //! 2. `reference.rs`: the whole tree; what lets a child start, readiness, health, and the loop that evaluates supervisors.
 //! 3. `stopping.rs`: what follows an exit (restart, limit, giving up), and how stops, kills and abandoning go;
-//!    `auto_shutdown.rs`, `survivors.rs` and `let_go.rs` belong to it.
+//!    `asking.rs`, `auto_shutdown.rs`, `survivors.rs` and `let_go.rs` belong to it.
 //! 4. `commands.rs`: commands and additions (`pause.rs` belongs to it), timers, and `Model::step`, which applies one step.
 //! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
 //! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared
@@ -25,6 +25,7 @@
 //! `LIVEOAK_MODEL_STEPS` sets the number of steps, `LIVEOAK_MODEL_SEED` runs one seed only. A failure prints the command
 //! that repeats it.
 
+mod asking;
 mod auto_shutdown;
 mod child;
 mod commands;
@@ -97,7 +98,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 56] = [
+const WORDS: [&str; 57] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -139,6 +140,7 @@ const WORDS: [&str; 56] = [
     "starting",
     "backing off",
     "in a restart set",
+    "not ready before it is asked",
     "a second attempt",
     "opening",
     "closing",
@@ -179,6 +181,7 @@ fn record_words(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) 
                 Phase::Running | Phase::Stopping { .. } => None,
             });
             words.extend((waits && child.timer != NEVER).then(|| "waiting with a deadline".to_owned()));
+            words.extend(child.drains.then(|| "not ready before it is asked".to_owned()));
             words.extend(child.in_restart_set.then(|| "in a restart set".to_owned()));
             words.extend(child.last_exit.map(|kind| format!("exit {kind}")));
             words.extend((child.mode == Mode::Opening).then(|| "opening".to_owned()));

@@ -126,6 +126,7 @@ impl Model {
             run_prolonged: NEVER,
             answer_timer: NEVER,
             answer_due: false,
+            drains: false,
             attempt: 0,
             wanted: true,
             paused: false,
@@ -225,6 +226,7 @@ impl Model {
         child.phase = phase;
         child.trial_timer = NEVER;
         child.trial &= !matches!(phase, Phase::Idle(_));
+        child.drains = false;
         if !(was.0 && child.stopping()) {
             child.since = now;
         }

@@ -190,9 +190,12 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
 }
 
 fn leaf() -> impl Strategy<Value = ChildDeclaration> {
-    (specs(), proptest::bool::weighted(0.2)).prop_map(|(spec, once)| {
+    let unready_for = select(vec![Duration::ZERO, Duration::ZERO, ms(20), ms(800)]);
+    (specs(), proptest::bool::weighted(0.2), unready_for).prop_map(|(spec, once, unready_for)| {
         let once = once && spec.restart == Restart::Temporary;
-        ChildDeclaration { name: name("x"), spec: ChildSpec { once, ..spec }, form: ChildForm::Leaf }
+        let unready_for = if unready_for < spec.stop_within { unready_for } else { Duration::ZERO };
+        let spec = ChildSpec { once, unready_for, ..spec };
+        ChildDeclaration { name: name("x"), spec, form: ChildForm::Leaf }
     })
 }
 
@@ -373,6 +376,9 @@ fn apart(declared: &mut ChildDeclaration, n: &mut u64) {
                 *duration += Duration::from_nanos(*n * 100);
             }
         }
+        if !child.unready_for.is_zero() {
+            child.unready_for += Duration::from_nanos(*n * 100 + 50);
+        }
         *n += 1;
         child.run_within = child.run_within.map(|within| within + Duration::from_nanos(*n * 100 + 30));
         child.heartbeat = child.heartbeat.map(|period| period + Duration::from_nanos(*n * 400));
@@ -394,6 +400,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         ready,
         start_within,
         stop_within,
+        unready_for,
         kill_wait,
         significant,
         after,
@@ -419,7 +426,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     let after: Vec<String> =
         after.iter().map(|edge| format!("{} {:?}", edge.child, edge.condition)).collect();
     let mut text = format!(
-        "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?} + {kill_wait:?}, backoff {backoff:?}, \
+        "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?} + {kill_wait:?} (unready {unready_for:?}), backoff {backoff:?}, \
          limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, heartbeat \
          {heartbeat:?}, runs for {run_within:?}, once {once}, keep {keep}",
         "",

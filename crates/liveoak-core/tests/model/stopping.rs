@@ -1,7 +1,7 @@
 //! The reference model, part 3: what follows an exit, and how children stop.
 
 use crate::auto_shutdown::{too_many, too_many_of_one};
-use crate::child::{Body, Kind, Mode, NEVER, Phase, Plan, is_failure, is_start, is_success, later};
+use crate::child::{Body, Kind, Mode, Phase, Plan, is_failure, is_start, is_success, later};
 use crate::reference::{Model, ROOT, above};
 use liveoak_core::{Command, IdleReason, KILL_WAIT, Limit, Restart, Strategy, jitter};
 use std::time::Duration;
@@ -336,84 +336,15 @@ impl Model {
     }
 
     /// Returns `true` for a group member that stops under its group's deadline.
-    fn stops_with_its_group(&self, path: &str) -> bool {
+    pub(crate) fn stops_with_its_group(&self, path: &str) -> bool {
         self.is_member(path) && above(path).is_some_and(|group| self.at(&group).mode == Mode::Stopping)
-    }
-
-    pub(crate) fn stop(&mut self, path: &str) {
-        let (plan, now) = (self.plan_above(path), self.now);
-        match self.at(path).phase {
-            Phase::Idle(_) => {}
-            Phase::Waiting | Phase::BackingOff => self.after_stop(path, None),
-            Phase::Stopping { .. } => {
-                let mut tighter = self.at(path).plan.within(plan);
-                if self.at(path).is_group() {
-                    tighter.ask_all = NEVER;
-                }
-                if !self.at(path).is_leaf() && tighter != self.at(path).plan {
-                    let child = self.of(path);
-                    child.plan = tighter;
-                    child.timer = child.timer.min(tighter.next(now));
-                }
-            }
-            Phase::Starting | Phase::Running => {
-                self.set(path, Phase::Stopping { killed: false });
-                if !self.at(path).is_leaf() {
-                    return self.stop_supervisor(path, plan);
-                }
-                let within = self.at(path).spec.stop_within;
-                if within.is_zero() || now >= plan.kill {
-                    return self.kill(path);
-                }
-                self.acts.push(format!("ask {path}"));
-                if !self.stops_with_its_group(path) {
-                    self.of(path).timer = later(now, within).min(plan.kill);
-                }
-            }
-        }
-    }
-
-    fn stop_supervisor(&mut self, path: &str, outer: Plan) {
-        let now = self.now;
-        let spec = &self.at(path).spec;
-        let mut plan = Plan::new(now, spec.stop_within, spec.kill_wait).within(outer);
-        if let Body::Group(group) = &self.at(path).body {
-            let within = group.template.stop_within;
-            if within != Duration::MAX {
-                plan.kill = plan.kill.min(later(now, within));
-                plan.abandon = plan.abandon.min(later(plan.kill, group.template.kill_wait));
-            }
-            plan.ask_all = NEVER;
-        }
-        let child = self.of(path);
-        let opening = child.mode == Mode::Opening;
-        child.mode = Mode::Stopping;
-        child.plan = plan;
-        child.prolonged_plan = crate::child::NO_PLAN;
-        child.timer = plan.next(now);
-        if child.is_group() {
-            self.member_walks.push_back((path.to_owned(), Act::Ask));
-        } else {
-            for kid in self.kids(path) {
-                if self.at(&kid).pending() {
-                    self.stop(&kid);
-                } else if matches!(self.at(&kid).phase, Phase::Idle(_)) {
-                    self.of(&kid).trial_timer = NEVER;
-                }
-            }
-        }
-        if opening {
-            self.close_runtime(path);
-        }
-        if now >= plan.kill {
-            self.kill(path);
-        }
     }
 
     pub(crate) fn kill(&mut self, path: &str) {
         if !self.at(path).is_leaf() {
             return self.kill_supervisor(path);
         }
+        self.of(path).drains = false;
         match self.at(path).phase {
             Phase::Idle(_) | Phase::Stopping { killed: true } => {}
             Phase::Waiting | Phase::BackingOff => self.stop(path),

@@ -289,6 +289,17 @@ impl Child {
         self
     }
 
+    /// Sets how long the child is not ready any more before it is asked to stop (drain before stop): siblings that start
+    /// [`after`](Self::after) it wait, [`ChildView::ready`](crate::ChildView) is `false`, and the event `Stopping` says
+    /// so to all that send work to the child. This time is a part of [`stop_within`](Self::stop_within), and must be
+    /// shorter. It is left out if the child is killed, has failed, or is not ready yet, and ends early if the budget of a
+    /// supervisor requires it. Default: zero. For tasks, services, threads and programs.
+    #[must_use]
+    pub const fn unready_for(mut self, time: Duration) -> Self {
+        self.spec.set_unready_for(time);
+        self
+    }
+
     /// Makes the exits of this child hold the error that the body returned, for downcasting
     /// ([`Failure::error`](crate::Failure::error)). Otherwise the exits hold only the text of the error. No error is kept
     /// while 65,536 values of the tree wait for their destructors.

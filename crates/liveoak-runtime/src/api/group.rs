@@ -229,16 +229,15 @@ impl<A: Send + 'static> Group<A> {
 
 impl<A: 'static> From<Group<A>> for Child {
     fn from(group: Group<A>) -> Self {
+        let mut own = group.own;
+        if group.spec.intensity.is_some() && group.spec.template.restart == Restart::Temporary {
+            let reason = "temporary members are never restarted, so a limit of restarts has no effect";
+            own.written.refused.push(("intensity", reason));
+        }
         let member_maker = Arc::new(group.member_maker);
         let parts = GroupParts { address: group.handle.address, member_maker };
         let kind = ChildKind::Group { spec: Box::new(group.spec), parts, runtime: group.runtime };
-        Self {
-            name: group.name,
-            spec: group.own,
-            kind,
-            stop_within_for_service: None,
-            runtime_is_misplaced: false,
-        }
+        Self { name: group.name, spec: own, kind, stop_within_for_service: None, runtime_is_misplaced: false }
     }
 }
 

@@ -200,7 +200,7 @@ pub(crate) fn install(
             body if state.machine.path(id).is_none() => unused.push(body),
             DeclaredBody::Leaf { body, stop_within } => {
                 if let (Some(stop_within), Some(spec)) = (stop_within, state.machine.spec(id)) {
-                    let _ = stop_within.set(spec.stop_within);
+                    let _ = stop_within.set(spec.stop_within.saturating_sub(spec.unready_for));
                 }
                 state.set_declared_leaf(id, body);
             }

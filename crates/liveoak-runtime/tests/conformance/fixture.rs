@@ -117,7 +117,9 @@ impl Drop for LogsEnd {
 impl LoggedPuppet {
     pub(crate) fn child(&self) -> Child {
         let puppet = self.clone();
-        Child::task(self.name, move |ctx| puppet.body(ctx)).reports_ready().backoff(None)
+        // A default, not written for this child: tests make some puppets temporary.
+        let without_backoff = |spec| ChildSpec { backoff: None, ..spec };
+        Child::task(self.name, move |ctx| puppet.body(ctx)).reports_ready().map_spec(without_backoff)
     }
 
     /// Returns the body of one attempt. Group members use it directly.

@@ -224,8 +224,8 @@ fn c28_a_supervisor_that_gave_up_is_restarted_unless_temporary_and_loses_its_add
                 .intensity(Limit::new(0, s(5)))
                 .child(a.child())
                 .child(group)
-                .restart(restart)
-                .backoff(None);
+                .restart(restart);
+            let nested = Child::from(nested).map_spec(|spec| ChildSpec { backoff: None, ..spec });
             let tree = Supervisor::new("t").child(nested).start().await.unwrap();
             tree.add_child("/t/s", added.child()).await.unwrap();
             tree.add_child("/t/s", off.child()).await.unwrap();

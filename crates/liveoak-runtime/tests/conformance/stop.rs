@@ -373,8 +373,8 @@ fn c48_an_auto_shutdown_cascades_only_through_a_significant_supervisor_that_is_n
             let nested = Supervisor::new("s")
                 .auto_shutdown(any)
                 .child(inner.child().restart(Restart::Transient).significant())
-                .restart(restart)
-                .backoff(None);
+                .restart(restart);
+            let nested = Child::from(nested).map_spec(|spec| ChildSpec { backoff: None, ..spec });
             let nested = if significant { nested.significant() } else { nested };
             let tree = Supervisor::new("t")
                 .auto_shutdown(any)

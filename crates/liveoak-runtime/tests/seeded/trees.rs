@@ -181,9 +181,11 @@ fn group(plan: &Plan, dice: &mut Dice, are_temporary: bool) -> Group<MemberArgum
         Traits { kind: Kind::Task, reports_ready, beats, stop_within, fails_start: 30, seed: plan.seed };
     let ledger = plan.ledger.clone();
     let body = move |ctx: Ctx, _: MemberArgument| Body::new(&ledger, &traits, ctx).live();
-    let group = if are_temporary { Group::temporary("g", body) } else { Group::new("g", body) };
-    let group =
-        group.backoff(None).limit(Limit::new(4, millis(60))).stop_within(millis(stop_within)).max_members(40);
+    let group = match are_temporary {
+        true => Group::temporary("g", body),
+        false => Group::new("g", body).backoff(None).limit(Limit::new(4, millis(60))),
+    };
+    let group = group.stop_within(millis(stop_within)).max_members(40);
     let group = if reports_ready { group.reports_ready(millis(START_WITHIN)) } else { group };
     if beats { group.heartbeat(millis(HEARTBEAT)) } else { group }
 }

@@ -17,6 +17,7 @@ mod copies;
 mod dedicated_runtime;
 mod description;
 mod down_by_command;
+mod drain;
 mod ends;
 mod enough;
 mod explain;

@@ -52,6 +52,7 @@ impl Replica {
                     since: at,
                     started: None,
                     attempt: Attempt(0),
+                    asked_in: None,
                     retry_in: None,
                     trial: false,
                     restarts: 0,
