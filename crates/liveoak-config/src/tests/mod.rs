@@ -4,6 +4,7 @@ mod checks;
 mod defaults;
 mod fuzz;
 mod kinds;
+mod literal;
 mod plan;
 mod replicas;
 mod schema;
@@ -20,7 +21,13 @@ use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
 pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Diagnostics> {
-    load::read(Path::new(DEFAULT_FILE), folder, text, &|file| source::read_text(file, &|_| {}), None)
+    load::read(
+        Path::new(DEFAULT_FILE),
+        folder,
+        text,
+        &|file| source::Sources::new(&|_| {}).read_env_file(file),
+        None,
+    )
 }
 
 fn read(text: &str) -> Config {
