@@ -8,14 +8,15 @@ use std::time::Duration;
 use liveoak::process::{CommandLine, Probe, ProbeKind};
 use liveoak::{CheckSpec, ChildSpec, Criticality, Limit, Name, Need, Role, SpecWarning};
 use liveoak_config::{
-    ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, format_duration, load_and_tell,
-    one_line,
+    ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, ValueWarning, format_duration,
+    load_and_tell, one_line,
 };
 use serde_json::{Value, json};
+use tracing::Level;
 
 use crate::args::CheckArgs;
 use crate::programs::{self, MissingProgram};
-use crate::{EXIT_USAGE, output};
+use crate::{EXIT_USAGE, output, up};
 
 /// The widest command that is shown whole.
 const MAX_COMMAND: usize = 60;
@@ -25,7 +26,7 @@ const MAX_COMMAND: usize = 60;
 /// # Errors
 /// Returns an error if stdout cannot be written.
 pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
-    let tell = |text: &str| output::stderr(&format!("note: {}\n", one_line(text)));
+    let tell = |text: &str| output::stderr(&waits(args.json, text));
     match load_and_tell(&args.file, &tell) {
         Err(report) => print_errors(&report, args.json, ""),
         Ok(config) => {
@@ -37,12 +38,22 @@ pub(crate) fn run(args: &CheckArgs) -> io::Result<ExitCode> {
                 let commands =
                     config.command_warnings().into_iter().map(|(path, text)| format!("{path}: {text}"));
                 let missing = missing.into_iter().map(|program| program.text);
-                for warning in warnings.chain(commands).chain(missing) {
+                let values = config.value_warnings.iter().map(ToString::to_string);
+                for warning in warnings.chain(commands).chain(values).chain(missing) {
                     output::stderr(&format!("warning: {}\n", one_line(&warning)));
                 }
             }
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Returns the line that says what is waited for. With `--json`, also the lines on stderr are JSON, with the keys of a log in JSON.
+fn waits(as_json: bool, text: &str) -> String {
+    if as_json {
+        up::json_line(Level::INFO, "input-waits", text)
+    } else {
+        format!("note: {}\n", one_line(text))
     }
 }
 
@@ -193,6 +204,7 @@ fn document(config: &Config, missing: &[MissingProgram]) -> Value {
         .iter()
         .map(warning_json)
         .chain(command_warnings_json(config))
+        .chain(config.value_warnings.iter().map(value_warning_json))
         .chain(missing.iter().map(missing_json))
         .collect();
     json!({
@@ -210,6 +222,15 @@ fn command_warnings_json(config: &Config) -> impl Iterator<Item = Value> {
     let warnings = config.command_warnings().into_iter();
     warnings.map(|(path, text)| {
         json!({ "path": path.as_str(), "field": "stop", "children": [], "text": format!("{path}: {text}") })
+    })
+}
+
+fn value_warning_json(warning: &ValueWarning) -> Value {
+    json!({
+        "path": warning.child.as_str(),
+        "field": warning.field,
+        "children": [],
+        "text": warning.to_string(),
     })
 }
 

@@ -351,3 +351,49 @@ fn an_env_file_may_be_a_fifo_whose_writer_comes_later() {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(document["supervisor"]["children"][0]["process"]["env_names"][0], "FROM_FIFO");
 }
+
+#[test]
+fn with_json_the_line_that_a_stream_is_waited_for_is_json_too() {
+    let scratch = Scratch::new("fifo-said");
+    let fifo = scratch.0.join("vars");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    let tree = "[child.a]\ncommand = \"true\"\nenv_file = \"vars\"\n";
+    std::fs::write(scratch.0.join("liveoak.toml"), tree).expect("written");
+    for (args, is_json) in [(&["check", "--json"][..], true), (&["check"], false)] {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_liveoak"));
+        let check = check.current_dir(&scratch.0).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut check = check.spawn().expect("it starts");
+        // The writer comes once the wait is reported.
+        let mut said = String::new();
+        let mut stderr = std::io::BufReader::new(check.stderr.take().expect("a pipe"));
+        std::io::BufRead::read_line(&mut stderr, &mut said).expect("a line");
+        std::fs::write(&fifo, "A=1\n").expect("written");
+        assert_eq!(check.wait_with_output().expect("it ends").status.code(), Some(0));
+        if is_json {
+            let line: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+            let mut keys: Vec<_> = line.as_object().expect("an object").keys().collect();
+            keys.sort();
+            assert_eq!(keys, ["event", "level", "message", "timestamp"]);
+            assert_eq!(line["event"], "input-waits");
+        } else {
+            assert!(said.starts_with("note: waiting for "), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_a_shell_would_expand_is_a_warning_of_check() {
+    let scratch = Scratch::new("values");
+    let file = "name = \"t\"\n[child.s.child.a]\nshell = \"x\"\nenv = { PATH = \"$PATH:/x\" }\n";
+    std::fs::write(scratch.0.join("liveoak.toml"), file).expect("written");
+    let warning = "/t/s/a: env.PATH: values are not expanded, and a shell would expand this one; ";
+    let output = liveoak(&scratch.0, &["check"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(said.starts_with(&format!("warning: {warning}")), "{said}");
+    let output = liveoak(&scratch.0, &["check", "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let found = &document["warnings"][0];
+    assert_eq!((&found["path"], &found["field"]), (&"/t/s/a".into(), &"env.PATH".into()));
+    assert!(found["text"].as_str().is_some_and(|text| text.starts_with(warning)), "{found}");
+}

@@ -3,7 +3,7 @@
 
 use crate::args::Args;
 use crate::kinds::Kind;
-use crate::source::shown_name;
+use crate::source::{is_stdin, shown_name};
 use liveoak_core::{
     ChildDeclaration, ChildForm, ChildSpec, DeclaredAt, Edge, Name, Need, Path, SpecWarning, SupervisorSpec,
 };
@@ -27,6 +27,25 @@ pub struct Config {
     pub spec: ChildSpec,
     /// The root supervisor.
     pub root: SupervisorConfig,
+    /// The warnings about values that are allowed but probably mistakes.
+    pub value_warnings: Vec<ValueWarning>,
+}
+
+/// A value of the file that is allowed but probably a mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValueWarning {
+    /// The path of the child.
+    pub child: Path,
+    /// The key, dotted: `env.PATH`.
+    pub field: String,
+    /// What is probably wrong, and what to do.
+    pub text: String,
+}
+
+impl std::fmt::Display for ValueWarning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}: {}", self.child, self.field, self.text)
+    }
 }
 
 /// A supervisor and its children.
@@ -159,6 +178,12 @@ impl Config {
     #[must_use]
     pub fn shown_file(&self) -> String {
         shown_name(&self.file)
+    }
+
+    /// Returns `true` if the file is the standard input.
+    #[must_use]
+    pub fn is_stdin(&self) -> bool {
+        is_stdin(&self.file)
     }
 
     /// Returns the warnings about specs that are allowed but probably mistakes.

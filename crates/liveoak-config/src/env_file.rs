@@ -28,6 +28,55 @@ impl EnvError {
     }
 }
 
+/// The variables of an env file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EnvFile {
+    /// The names and values, in the order of the file.
+    pub(crate) variables: Vec<(String, String)>,
+    /// The names of those whose value a shell would expand, and whose value is not in single quotes.
+    pub(crate) unexpanded: Vec<String>,
+}
+
+impl EnvFile {
+    /// Reads the whole text. Returns what could be read, and an error for each line that could not.
+    pub(crate) fn parse(text: &str) -> (Self, Vec<EnvError>) {
+        let (variables, errors) = parse(text);
+        let is_quoted = |name: &str| {
+            let declares = |line: &&str| {
+                let line = line.trim_start().trim_start_matches("export ").trim_start();
+                line.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))
+            };
+            let last = text.lines().rfind(declares);
+            let value =
+                last.and_then(|line| line.split_once('=')).map_or("", |(_, value)| value.trim_start());
+            value.starts_with('\'') || (value.starts_with('"') && value.contains("\\$"))
+        };
+        let expands = |(name, value): &&(String, String)| would_expand(value) && !is_quoted(name);
+        let unexpanded = variables.iter().filter(expands).map(|(name, _)| name.clone()).collect();
+        (Self { variables, unexpanded }, errors)
+    }
+}
+
+/// Returns `true` if a shell would probably expand the value of a variable: it contains `$NAME` in capital letters,
+/// `${...}` or `$(...)`, it is a command in backquotes, or a path in it begins with `~`.
+pub(crate) fn would_expand(value: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let after_dollar = |rest: &str| {
+        let name = rest.split(|c| !is_word(c)).next().unwrap_or_default();
+        let is_name = name.len() > 1 && !name.starts_with(|c: char| c.is_ascii_digit());
+        let closed = |open: char, close: char| {
+            let inner = rest.strip_prefix(open).and_then(|rest| rest.split_once(close));
+            inner.is_some_and(|(inner, _)| inner.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+        };
+        // A password may contain a `$`. Its letters are seldom all capitals.
+        let capitals = !name.chars().any(|c| c.is_ascii_lowercase());
+        (is_name && capitals) || closed('{', '}') || closed('(', ')')
+    };
+    let in_backquotes = value.len() > 2 && value.starts_with('`') && value.ends_with('`');
+    let is_home = |path: &str| path == "~" || path.starts_with("~/");
+    value.split('$').skip(1).any(after_dollar) || in_backquotes || value.split(':').any(is_home)
+}
+
 /// Reads the whole text. Returns the variables that could be read, and an error for each line that could not.
 pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
     let (mut variables, mut errors) = (Vec::new(), Vec::new());

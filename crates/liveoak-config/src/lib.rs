@@ -21,7 +21,7 @@
 //! - `shell_syntax`: finds shell syntax in a command
 //! - `fault`, `stand_in`, `args`, `kinds`: arguments as typed values, and the kinds that take them
 //! - `config`: the result; `defaults`: what children inherit; `reader`: the state of reading
-//! - `supervision`, `program`, `kind`, `read_defaults`: the keys of a child and of `[defaults]`
+//! - `supervision`, `program`, `variables`, `kind`, `read_defaults`: the keys of a child and of `[defaults]`
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
 //! - `other_tools`: files of other tools, and how to translate them
@@ -64,6 +64,7 @@ mod table;
 mod text;
 mod tree;
 mod types;
+mod variables;
 
 // For the fuzz target, which checks the same properties as a test.
 #[cfg(any(test, feature = "fuzzing"))]
@@ -76,7 +77,9 @@ mod tests;
 pub use args::Args;
 pub use bounds::DEFAULT_FILE;
 pub use build::FromFile;
-pub use config::{ChildConfig, Config, Form, KindConfig, ProgramConfig, ReplicaConfig, SupervisorConfig};
+pub use config::{
+    ChildConfig, Config, Form, KindConfig, ProgramConfig, ReplicaConfig, SupervisorConfig, ValueWarning,
+};
 pub use diagnostic::Diagnostics;
 pub use duration::{format_duration, parse_duration};
 pub use keys::schema;

@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::kinds::Kinds;
 use crate::other_tools;
 use crate::reader::Reader;
-use crate::source::{NotUtf8, ReadEnvFile, Unreadable, is_stream, read_main, read_text, shown_name};
+use crate::source::{NotUtf8, ReadEnvFile, Sources, Unreadable, is_stream, shown_name};
 use crate::stream::Tell;
 use crate::syntax;
 use crate::table::Table;
@@ -45,7 +45,8 @@ pub fn load_with(file: &Path, kinds: &Kinds) -> Result<Config, Diagnostics> {
 fn load_for(file: &Path, kinds: Option<&Kinds>, tell: Tell<'_>) -> Result<Config, Diagnostics> {
     let name = shown_name(file);
     let fail = |diagnostic| Diagnostics::of_file(&name, diagnostic);
-    let text = read_main(file, tell).map_err(|problem| unreadable(file, &name, problem))?;
+    let sources = Sources::new(tell);
+    let text = sources.read_main(file).map_err(|problem| unreadable(file, &name, problem))?;
     // Symbolic links in the name of the folder are left as they are.
     let folder = if is_stream(file) {
         std::env::current_dir()
@@ -56,7 +57,7 @@ fn load_for(file: &Path, kinds: Option<&Kinds>, tell: Tell<'_>) -> Result<Config
         let error = Diagnostic::of_file(format!("cannot tell the working directory: {error}"));
         fail(error.help(other_tools::REMOVED_FOLDER))
     })?;
-    read(file, &folder, &text, &|env_file| read_text(env_file, tell), kinds)
+    read(file, &folder, &text, &|env_file| sources.read_env_file(env_file), kinds)
 }
 
 /// Returns the error for a file whose text could not be read.

@@ -1,20 +1,18 @@
-//! The keys of a child that runs a program: what runs (`command`, `shell`), its surroundings (`cwd`, `env`, `env_file`),
-//! when it is `ready`, and how it is stopped.
+//! The keys of a child that runs a program: what runs (`command`, `shell`), its `cwd`, when it is `ready`, and how it is
+//! stopped. `variables` reads `env` and `env_file`.
 
 use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS, MAX_SOCKET_NAME};
 use crate::config::{ProgramConfig, ReplicaConfig};
 use crate::diagnostic::{Checked, Diagnostic, Error, Span};
 use crate::duration::format_duration;
-use crate::env_file;
 use crate::keys::{OUTPUT, PROGRAM_STOP, READY};
 use crate::reader::Reader;
-use crate::replica::{Filled, has_replica_word};
+use crate::replica::Filled;
 use crate::shell_syntax::{self, Kind};
-use crate::source::{NotUtf8, Unreadable};
 use crate::table::{Node, Table};
 use crate::text::escaped;
 use liveoak_core::{ChildSpec, RestartCodes};
-use liveoak_process::{CommandLine, IDENTITY_VARIABLES, Probe, ProbeKind, Stdin};
+use liveoak_process::{CommandLine, Probe, ProbeKind, Stdin};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::de::DeValue;
@@ -109,7 +107,7 @@ impl Reader<'_> {
         let mut words = self.record(words)?.into_iter();
         let program = words.next().unwrap_or_default();
         let program = match program.contains('/') {
-            true => self.absolute(node, &program, cwd),
+            true => self.absolute(node, &program, cwd)?,
             false => PathBuf::from(program),
         };
         Some(CommandLine::new(program).args(words).cwd(cwd))
@@ -123,13 +121,14 @@ impl Reader<'_> {
         // A check has no `shell`.
         let of_child = node.path.rsplit('.').nth(2) == Some("child");
         let in_shell = if of_child { "write shell = \"...\"" } else { "write [\"sh\", \"-c\", \"...\"]" };
-        let literally = "or an array of words if it is meant literally";
+        let quote = self.how_to_quote(node, found.in_double);
+        let literally = format!("{quote}, or an array of words if it is meant literally");
         let builtin = shell_syntax::advice_for_builtin(&text[found.range.clone()]).unwrap_or_default();
         let (message, label, help) = match found.kind {
             Kind::Operator => (
                 format!("`{shown}` has no meaning here: no shell runs"),
                 "the program would get it as it stands",
-                format!("{in_shell} instead; or put '...' around it, {literally}"),
+                format!("{in_shell} instead; or {literally}"),
             ),
             Kind::Assignment => {
                 let name = shown.trim_end_matches('=');
@@ -147,7 +146,7 @@ impl Reader<'_> {
             Kind::Expansion | Kind::Glob | Kind::Braces | Kind::Home => (
                 format!("`{shown}` is not expanded in `{}`: no shell runs", node.path),
                 "the program would get it literally",
-                format!("{in_shell} instead; or put '...' around it, {literally}"),
+                format!("{in_shell} instead; or {literally}"),
             ),
             Kind::Builtin => (
                 format!("`{shown}` is a command of the shell, and no shell runs"),
@@ -157,6 +156,19 @@ impl Reader<'_> {
         };
         let error = Diagnostic::at(self.part_of(node, &found.range), &node.path, message);
         Err(error.label(label).help(help))
+    }
+
+    /// Returns the advice how shell syntax is made literal. Single quotes have no effect inside double quotes, and a
+    /// TOML string in single quotes cannot contain any.
+    fn how_to_quote(&self, node: &Node<'_>, in_double: bool) -> String {
+        let raw = self.problems.sources[0].text.get(node.span.clone()).unwrap_or_default();
+        let is_literal = raw.starts_with('\'');
+        let backslash = if is_literal { "`\\`" } else { "`\\\\`" };
+        match (is_literal && !raw.starts_with("'''"), in_double) {
+            (true, _) => format!("put {backslash} before each such character"),
+            (false, true) => format!("put '...' in place of the double quotes, or {backslash} before it"),
+            (false, false) => "put '...' around it".to_owned(),
+        }
     }
 
     /// Returns the place of a part of a string in the file. If the string has escapes, returns the place of the whole string.
@@ -246,89 +258,6 @@ impl Reader<'_> {
             codes.extend(code.filter(|code| !codes.contains(code)));
         }
         Some(codes)
-    }
-
-    /// Reads `env_file` and `env`. A variable of `env` overrides one of the file.
-    fn variables(&mut self, table: &Table<'_>) -> Vec<(String, String)> {
-        let mut variables = table.get("env_file").and_then(|node| self.env_file(node)).unwrap_or_default();
-        let declared = self.value(table, "env", |node| node.table("`env`", "env = { MODE = \"dev\" }"));
-        for node in declared.iter().flat_map(|table| &table.nodes) {
-            if node.key.is_empty() || node.key.contains(['=', '\0']) {
-                let error = node.key_error("this cannot be the name of a variable");
-                let error = error.label("the name is empty, or contains `=` or NUL");
-                self.problems.push(error.expected("a name, as in: MODE"));
-            }
-            if IDENTITY_VARIABLES.contains(&node.key) {
-                let error = node.key_error(format!("`{}` is set by liveoak itself", node.key));
-                let error = error.label("it identifies the program");
-                self.problems.push(error.help("choose another name"));
-            }
-            if let Some(value) = self.record(node.secret_string(&format!("{} = \"...\"", escaped(node.key))))
-            {
-                // The command line keeps the last value of a name.
-                variables.push((node.key.to_owned(), value.to_owned()));
-            }
-        }
-        variables
-    }
-
-    fn env_file(&mut self, node: &Node<'_>) -> Option<Vec<(String, String)>> {
-        let path = self.path(node, "env_file = \".env\"", self.folder)?;
-        if has_replica_word(node) {
-            // The error for this path was recorded already; there is no file to read.
-            return None;
-        }
-        if let Some(variables) = self.env_files.get(&path) {
-            return Some(variables.clone());
-        }
-        let variables = self.read_env_file(node, &path)?;
-        if let Some((name, _)) = variables.iter().find(|(name, _)| IDENTITY_VARIABLES.contains(&&**name)) {
-            let error = node.error(format!("this env_file sets `{name}`, which liveoak itself sets"));
-            let error = error.label("the variable identifies the program");
-            self.problems.push(error.help("remove the line from the file, or choose another name"));
-        }
-        self.env_files.insert(path, variables.clone());
-        Some(variables)
-    }
-
-    fn read_env_file(&mut self, node: &Node<'_>, path: &Path) -> Option<Vec<(String, String)>> {
-        let shown = path.strip_prefix(self.folder).unwrap_or(path).display().to_string();
-        let text = match (self.open)(path) {
-            Ok(text) => text,
-            Err(Unreadable::NotUtf8(NotUtf8 { text, offset, byte })) => {
-                let span = offset..offset + char::REPLACEMENT_CHARACTER.len_utf8();
-                let found = Diagnostic::at(span, &node.path, "this env_file is not text in UTF-8");
-                let found = found.label(format!("the byte 0x{byte:02x} is not valid UTF-8"));
-                let found = found.help_if(Unreadable::Wide.help().map(str::to_owned));
-                let source = self.problems.add_env_file(shown, text);
-                self.problems.push(found.in_source(source));
-                // Another child that names the file gets no second error.
-                self.env_files.insert(path.to_owned(), Vec::new());
-                return None;
-            }
-            Err(problem) => {
-                if matches!(problem, Unreadable::Silent(_)) {
-                    // Another child that names the file does not wait again.
-                    self.env_files.insert(path.to_owned(), Vec::new());
-                }
-                let error = node.error("this env_file cannot be read").label(problem.to_string());
-                let looked = format!("it was looked for at {}", path.display());
-                let literal = path.to_string_lossy().contains('$');
-                let looked = if literal { format!("{looked}; `$` is not expanded") } else { looked };
-                let help = problem.help().map_or(looked, str::to_owned);
-                self.problems.push(error.expected("a file of KEY=VALUE lines").help(help));
-                return None;
-            }
-        };
-        let (variables, errors) = env_file::parse(&text);
-        if !errors.is_empty() {
-            let source = self.problems.add_env_file(shown, text);
-            for error in errors {
-                let found = Diagnostic::at(error.span, &node.path, error.message);
-                self.problems.push(found.help(error.help).in_source(source));
-            }
-        }
-        Some(variables)
     }
 
     /// Reads `start_within`. Only a program that reports readiness, or waits for a sibling, can miss the deadline.

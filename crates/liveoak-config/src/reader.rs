@@ -4,6 +4,7 @@
 use crate::bounds::{MAX_FILE_NAME, MAX_NAME_BYTES, MAX_PATH};
 use crate::defaults::Defaults;
 use crate::diagnostic::{Checked, Diagnostics, Error, Span};
+use crate::env_file::{EnvFile, would_expand};
 use crate::kinds::Kinds;
 use crate::source::ReadEnvFile;
 use crate::table::{Node, Table};
@@ -29,7 +30,11 @@ pub(crate) struct Reader<'a> {
     /// The number of `after` edges so far, replicas multiplied.
     pub(crate) edges: u64,
     /// The env files that were read. The errors of a file are recorded once, even if several children name it.
-    pub(crate) env_files: HashMap<PathBuf, Vec<(String, String)>>,
+    pub(crate) env_files: HashMap<PathBuf, EnvFile>,
+    /// The place of the first `env_file` that is the standard input.
+    pub(crate) env_from_stdin: Option<Span>,
+    /// The warnings so far: the dotted path of the value, and the text.
+    pub(crate) warnings: Vec<(String, String)>,
     /// The place of the first `stdin = "inherit"`.
     pub(crate) inherits_stdin: Option<Span>,
     /// The defaults of the supervisor that is being read.
@@ -92,6 +97,8 @@ impl<'a> Reader<'a> {
             children: 0,
             edges: 0,
             env_files: HashMap::new(),
+            env_from_stdin: None,
+            warnings: Vec::new(),
             inherits_stdin: None,
             defaults: Defaults::default(),
             places: HashMap::new(),
@@ -166,15 +173,17 @@ impl<'a> Reader<'a> {
     /// Returns a value as a path, made absolute from `folder`.
     pub(crate) fn path(&mut self, node: &Node<'_>, example: &str, folder: &Path) -> Option<PathBuf> {
         let text = self.record(node.filled(example))?;
-        Some(self.absolute(node, text, folder))
+        self.absolute(node, text, folder)
     }
 
-    /// Makes a path absolute. Records an error if it begins with `~`, because only a shell expands that.
-    pub(crate) fn absolute(&mut self, node: &Node<'_>, text: &str, folder: &Path) -> PathBuf {
-        if text == "~" || text.starts_with("~/") {
+    /// Makes a path absolute. Records an error if it cannot be a path, or if it begins with `~`, because only a shell
+    /// expands that. `./~name` is a file of this name.
+    pub(crate) fn absolute(&mut self, node: &Node<'_>, text: &str, folder: &Path) -> Option<PathBuf> {
+        if is_home(text) {
             let error = node.error(format!("`~` is not expanded in `{}`", node.path));
             let help = "write the whole path, or one relative to the folder of this file";
             self.problems.push(error.label("only a shell expands it").help(help));
+            return None;
         }
         // Iterating over the components drops a leading `./`, so that equal paths compare equal.
         let path: PathBuf = folder.join(text).components().collect();
@@ -182,9 +191,23 @@ impl<'a> Reader<'a> {
             let error = node.error(format!("`{}` cannot be a path", node.path)).label(problem);
             let most = format!("names of at most {MAX_FILE_NAME} bytes, and at most {MAX_PATH} bytes in all");
             self.problems.push(error.expected(most));
+            return None;
         }
-        path
+        if would_expand(text) {
+            let help = "write the whole path, or one relative to the folder of this file";
+            self.warn(
+                &node.path,
+                format!("a shell would expand this path, but nothing is expanded here; {help}"),
+            );
+        }
+        Some(path)
     }
+}
+
+/// Returns `true` for `~`, `~/path` and `~name/path`, which a shell would expand.
+fn is_home(path: &str) -> bool {
+    let (user, below) = path.split_once('/').map_or((path, false), |(user, _)| (user, true));
+    user.strip_prefix('~').is_some_and(|name| name.is_empty() || (below && name.chars().all(fits_name)))
 }
 
 /// Returns the reason if the system cannot have a file at a path.

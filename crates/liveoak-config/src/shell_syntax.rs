@@ -17,6 +17,8 @@ pub(crate) struct ShellSyntax {
     pub(crate) range: Span,
     /// What it is.
     pub(crate) kind: Kind,
+    /// `true` if it stands in `"..."`.
+    pub(crate) in_double: bool,
 }
 
 /// The kinds of shell syntax.
@@ -137,7 +139,9 @@ impl RawWord<'_> {
     }
 
     fn at(&self, range: Span, kind: Kind) -> ShellSyntax {
-        ShellSyntax { range: self.start + range.start..self.start + range.end, kind }
+        let in_double =
+            self.chars.iter().any(|&(at, _, quoted)| at == range.start && quoted == Quoted::InDouble);
+        ShellSyntax { range: self.start + range.start..self.start + range.end, kind, in_double }
     }
 
     /// Returns the shell syntax that the word would be as the program.

@@ -6,11 +6,12 @@
 use crate::bounds::MAX_FILE_BYTES;
 use crate::render::position;
 use crate::stream::{Patience, Tell};
+use std::cell::RefCell;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(crate) enum Unreadable {
     Io(io::Error),
     /// It is a pipe, a FIFO or a device on which nothing arrived for this long.
     Silent(Duration),
+    /// It is a stream that another name has read to its end.
+    ReadBefore(String),
     /// It is larger than [`MAX_FILE_BYTES`]; the size, if it is known.
     TooLarge(Option<u64>),
     /// It has a NUL at this offset, so it is not text.
@@ -69,6 +72,9 @@ impl Unreadable {
             }
             Self::Silent(_) => Some("start what writes to it, or name a regular file"),
             Self::Socket => Some("name a regular file, or a FIFO"),
+            Self::ReadBefore(_) => {
+                Some("name another file; children that share a stream name it by the same path")
+            }
             _ => None,
         }
     }
@@ -84,6 +90,7 @@ impl fmt::Display for Unreadable {
             Self::Silent(time) => {
                 write!(f, "nothing was written to it for {} s, and its end did not come", time.as_secs())
             }
+            Self::ReadBefore(reader) => write!(f, "{reader} was read from it, so nothing is left"),
             Self::TooLarge(Some(size)) => {
                 write!(f, "it has {size} bytes, and at most {MAX_FILE_BYTES} are read")
             }
@@ -122,41 +129,80 @@ pub(crate) fn is_stream(file: &Path) -> bool {
     is_stdin(file) || is_descriptor || is_other()
 }
 
-/// Reads the main file: a file, a pipe, or the standard input. `tell` is called if it is waited for.
-///
-/// # Errors
-/// Returns the reason why the text could not be read.
-pub(crate) fn read_main(file: &Path, tell: Tell<'_>) -> Result<String, Unreadable> {
-    if is_stdin(file) {
-        return text_of(Patience::with("the standard input", tell).read(io::stdin().as_fd())?);
-    }
-    read_text(file, tell)
+/// Reads the main file and the files that it names. A pipe or the standard input can be read only once, so a second reader
+/// would find it empty.
+pub(crate) struct Sources<'a> {
+    tell: Tell<'a>,
+    /// Device and inode of each stream that was read, and what was read from it.
+    streams: RefCell<Vec<((u64, u64), String)>>,
 }
 
-/// Reads a file that must be text and not too large. A pipe is read up to the limit. `tell` is called if it is waited for.
-///
-/// # Errors
-/// Returns the reason why the text could not be read.
-pub(crate) fn read_text(file: &Path, tell: Tell<'_>) -> Result<String, Unreadable> {
-    let metadata = std::fs::metadata(file).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Unreadable::Missing,
-        _ => Unreadable::Io(error),
-    })?;
-    if metadata.is_dir() {
-        return Err(Unreadable::Directory);
+impl<'a> Sources<'a> {
+    /// Creates the state before anything is read. `tell` is called when a stream is waited for.
+    pub(crate) const fn new(tell: Tell<'a>) -> Self {
+        Self { tell, streams: RefCell::new(Vec::new()) }
     }
-    if metadata.file_type().is_socket() {
-        return Err(Unreadable::Socket);
+
+    /// Reads the main file: a file, a pipe, or the standard input.
+    ///
+    /// # Errors
+    /// Returns the reason why the text could not be read.
+    pub(crate) fn read_main(&self, file: &Path) -> Result<String, Unreadable> {
+        self.read(file, "the file itself")
     }
-    if !metadata.is_file() {
-        return text_of(Patience::with(&shown_name(file), tell).read_path(file)?);
+
+    /// Reads an env file.
+    ///
+    /// # Errors
+    /// Returns the reason why the text could not be read.
+    pub(crate) fn read_env_file(&self, file: &Path) -> Result<String, Unreadable> {
+        self.read(file, &format!("the env_file {}", file.display()))
     }
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(Unreadable::TooLarge(Some(metadata.len())));
+
+    fn read_stdin(&self, reader: &str) -> Result<String, Unreadable> {
+        let metadata = rustix::fs::fstat(io::stdin()).map_err(|error| Unreadable::Io(error.into()))?;
+        self.note((metadata.st_dev, metadata.st_ino), reader)?;
+        text_of(Patience::with("the standard input", self.tell).read(io::stdin().as_fd())?)
     }
-    let (mut bytes, opened) = (Vec::new(), File::open(file).map_err(Unreadable::Io)?);
-    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
-    text_of(bytes)
+
+    /// Reads a file that must be text and not too large. A pipe is read up to the limit.
+    fn read(&self, file: &Path, reader: &str) -> Result<String, Unreadable> {
+        if is_stdin(file) {
+            return self.read_stdin(reader);
+        }
+        let metadata = std::fs::metadata(file).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Unreadable::Missing,
+            _ => Unreadable::Io(error),
+        })?;
+        if metadata.is_dir() {
+            return Err(Unreadable::Directory);
+        }
+        if metadata.file_type().is_socket() {
+            return Err(Unreadable::Socket);
+        }
+        if metadata.file_type().is_fifo() {
+            self.note((metadata.dev(), metadata.ino()), reader)?;
+        }
+        if !metadata.is_file() {
+            return text_of(Patience::with(&shown_name(file), self.tell).read_path(file)?);
+        }
+        if metadata.len() > MAX_FILE_BYTES {
+            return Err(Unreadable::TooLarge(Some(metadata.len())));
+        }
+        let (mut bytes, opened) = (Vec::new(), File::open(file).map_err(Unreadable::Io)?);
+        opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Unreadable::Io)?;
+        text_of(bytes)
+    }
+
+    /// Notes that a stream is read.
+    fn note(&self, stream: (u64, u64), reader: &str) -> Result<(), Unreadable> {
+        let mut streams = self.streams.borrow_mut();
+        if let Some((_, first)) = streams.iter().find(|(known, _)| *known == stream) {
+            return Err(Unreadable::ReadBefore(first.clone()));
+        }
+        streams.push((stream, reader.to_owned()));
+        Ok(())
+    }
 }
 
 /// Returns the bytes as text, without a byte order mark, and with `\n` at the end of each line.

@@ -72,7 +72,10 @@ impl Reader<'_> {
         let path = TreePath::new(name.as_str());
         self.places.insert(path.clone(), Places::new(table, table.span.clone()));
         let root = self.supervisor(table, &path, 1, FIRST_START);
-        Config { file: file.to_path_buf(), folder: self.folder.to_path_buf(), name, spec, root }
+        self.check_readers_of_stdin();
+        let value_warnings = self.value_warnings(&path);
+        let (file, folder) = (file.to_path_buf(), self.folder.to_path_buf());
+        Config { file, folder, name, spec, root, value_warnings }
     }
 
     /// Reads the keys of a supervisor. `depth` counts the supervisors from the root to this one. `first_start` is the default.

@@ -43,7 +43,7 @@ use liveoak::{Ended, Exit, Tree};
 use liveoak_config::{Config, load_and_tell};
 use tracing::Level;
 
-use crate::args::{LogFormat, UpArgs};
+use crate::args::{LogFormat, LogLevel, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
 use build::ProgramOutput;
 use log::NotReadyReasons;
@@ -52,6 +52,7 @@ use report::RunReport;
 use report_file::ReportFile;
 pub(crate) use report_file::{named_in, remove_stale};
 use status::StatusLog;
+pub(crate) use status::json_line;
 use writer::StreamWriter;
 
 /// The threads in addition to those of the runtime: those of a tree, and five more (the second writer of output, two that start
@@ -166,6 +167,7 @@ impl Up<'_> {
             sink: lines::sink(self.config, self.stdout.clone()),
             backpressure: lines::backpressure(self.stdout.clone()),
         };
+        self.warn_of_values();
         let tree = build::tree(self.config, &io).begin().map_err(|error| error.to_string())?;
         let (stop_signals, requests) = signals.insert(listening);
         let telling = state::tell_when_asked(&tree, self.config, self.status, requests);
@@ -182,6 +184,15 @@ impl Up<'_> {
             Err(error) => {
                 self.status.error(error);
                 Ok(code.max(EXIT_FAILED))
+            }
+        }
+    }
+
+    /// Writes the warnings about values of the file.
+    fn warn_of_values(&self) {
+        if !matches!(self.args.log_level, LogLevel::Off | LogLevel::Error) {
+            for warning in &self.config.value_warnings {
+                self.status.message(Level::WARN, "value-warning", &warning.to_string());
             }
         }
     }

@@ -83,7 +83,7 @@ impl StatusLog {
 /// Returns the line for an error of the run itself.
 pub(crate) fn error_text(format: LogFormat, message: &str) -> String {
     match format {
-        LogFormat::Json => String::from_utf8_lossy(&json(Level::ERROR, "error", message, None)).into_owned(),
+        LogFormat::Json => json_line(Level::ERROR, "error", message),
         LogFormat::Pretty | LogFormat::Compact => format!("error: {}\n", one_line(message)),
     }
 }
@@ -104,6 +104,11 @@ pub(crate) fn pretty(began: Instant, level: Level, message: &str, colour: bool) 
     } else {
         format!("{time:9.3}s {word} {message}")
     }
+}
+
+/// Returns a message as a line of JSON.
+pub(crate) fn json_line(level: Level, event: &str, message: &str) -> String {
+    String::from_utf8_lossy(&json(level, event, message, None)).into_owned()
 }
 
 fn json(level: Level, event: &str, message: &str, more: Option<&Value>) -> Vec<u8> {

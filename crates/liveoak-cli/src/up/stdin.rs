@@ -1,5 +1,7 @@
 //! Checks whether the one child with `stdin = "inherit"` can get the input of `liveoak`, and restores the terminal afterwards.
 
+use std::io::IsTerminal as _;
+
 use liveoak::process::Stdin;
 use liveoak_config::{Config, Form, SupervisorConfig};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -21,9 +23,14 @@ impl Drop for KeptTerminal {
 /// Checks that a child with `stdin = "inherit"` may get the terminal. Returns the guard that restores the terminal's settings.
 ///
 /// # Errors
-/// Returns an error if there is such a child, and `liveoak` is not in the foreground of the terminal.
+/// Returns an error if there is such a child, and `liveoak` is not in the foreground of the terminal, or has read the file from
+/// its input.
 pub(super) fn hand_over(config: &Config) -> Result<Option<KeptTerminal>, String> {
     match inheriting(&config.root, &format!("/{}", config.name)) {
+        Some(path) if config.is_stdin() && !std::io::stdin().is_terminal() => Err(format!(
+            "cannot give the standard input to {path} (stdin = \"inherit\"), because the file was read from it to its end: \
+             name the file by its path; nothing was started"
+        )),
         Some(path) if !Stdin::can_be_inherited() => Err(format!(
             "cannot give the terminal to {path} (stdin = \"inherit\"), because liveoak is not in its foreground: \
              run it in the foreground, or redirect its input; nothing was started"

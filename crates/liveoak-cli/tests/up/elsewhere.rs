@@ -159,3 +159,64 @@ fn lines_about_a_program_contain_its_process_id_from_its_readiness_to_its_end() 
         serde_json::from_str(&ended.stderr[ended.position_of("/t: ready after")]).expect("JSON");
     assert_eq!(root["pid"], Value::Null, "a supervisor is not a process");
 }
+
+/// A tree with an env file that is the standard input.
+const VARIABLES: &str =
+    "[child.a]\nshell = \"echo got $A\"\nrestart = \"temporary\"\nenv_file = \"/dev/stdin\"\n";
+
+#[test]
+fn an_env_file_may_be_the_standard_input() {
+    let dir = TestDir::of(VARIABLES);
+    dir.file("vars", "A=1\n", 0o644);
+    let input = File::open(dir.at("vars")).expect("the variables");
+    let ended = Up::watch(dir.command(&[]).stdin(input).spawn().expect("the program starts")).end();
+    assert_eq!(ended.with_code(0).stdout, ["/t/a | got 1"]);
+}
+
+#[test]
+fn a_second_reader_of_the_standard_input_is_an_error_that_names_the_first() {
+    let run = |file: &str, tree: &str, is_pipe: bool| {
+        let dir = TestDir::of(tree);
+        let input = if is_pipe {
+            let (reader, mut writer) = std::io::pipe().expect("a pipe");
+            std::io::Write::write_all(&mut writer, tree.as_bytes()).expect("written");
+            Stdio::from(reader)
+        } else {
+            Stdio::from(File::open(dir.at("liveoak.toml")).expect("the tree"))
+        };
+        Up::watch(dir.command(&[file]).stdin(input).spawn().expect("the program starts")).end().with_code(2)
+    };
+    let two = "[child.a]\ncommand = \"true\"\nenv_file = \"/dev/fd/0\"\n[child.b]\ncommand = \"true\"\nenv_file = \"/dev/stdin\"\n";
+    let inherits = "[child.a]\ncommand = \"cat\"\nstdin = \"inherit\"\n";
+    for is_pipe in [true, false] {
+        for file in ["-", "/dev/stdin", "/dev/fd/0"] {
+            let ended = run(file, VARIABLES, is_pipe);
+            assert!(
+                ended.log().contains("the file itself was read from it, so nothing is left"),
+                "{}",
+                ended.log()
+            );
+            let ended = run(file, inherits, is_pipe);
+            assert!(ended.log().contains("because the file was read from it to its end"), "{}", ended.log());
+        }
+    }
+    let dir = TestDir::of(two);
+    dir.file("vars", "A=1\n", 0o644);
+    let input = File::open(dir.at("vars")).expect("the variables");
+    let ended =
+        Up::watch(dir.command(&[]).stdin(input).spawn().expect("the program starts")).end().with_code(2);
+    assert!(ended.log().contains("the env_file /dev/fd/0 was read from it"), "{}", ended.log());
+}
+
+#[test]
+fn the_start_warns_of_a_value_that_a_shell_would_expand_unless_the_log_is_to_be_silent() {
+    let tree = "[child.a]\ncommand = \"true\"\nrestart = \"temporary\"\nenv = { P = \"$HOME/x\" }\n";
+    let warning = "/t/a: env.P: values are not expanded, and a shell would expand this one";
+    let dir = TestDir::of(tree);
+    let ended = dir.run(&[]).with_code(0);
+    assert!(ended.position_of(warning) < ended.position_of("/t/a: ready"), "{}", ended.log());
+    for level in ["off", "error"] {
+        let ended = dir.run(&["--log-level", level]).with_code(0);
+        assert!(!ended.log().contains(warning), "{}", ended.log());
+    }
+}

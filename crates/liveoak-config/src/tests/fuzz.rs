@@ -90,7 +90,7 @@ fn try_one(seed: u64) {
     let mut random = Random(seed);
     let text = if seed.is_multiple_of(8) { noise(&mut random) } else { mutated(&mut random) };
     let _is_good = read_bytes(text.as_bytes());
-    env_file::parse(&text);
+    env_file::EnvFile::parse(&text);
 }
 
 #[test]

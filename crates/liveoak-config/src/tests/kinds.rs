@@ -77,7 +77,7 @@ fn read(text: &str) -> Result<Config, Diagnostics> {
         Path::new(DEFAULT_FILE),
         Path::new("/robot"),
         text,
-        &|file| source::read_text(file, &|_| {}),
+        &|file| source::Sources::new(&|_| {}).read_env_file(file),
         Some(&kinds),
     )
 }

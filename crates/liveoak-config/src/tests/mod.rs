@@ -5,6 +5,7 @@ mod defaults;
 mod description;
 mod fuzz;
 mod kinds;
+mod literal;
 mod plan;
 mod replicas;
 mod schema;
@@ -21,7 +22,13 @@ use std::time::Duration;
 
 /// Reads a text as if it were a file in `folder`, with the env files that are there.
 pub(crate) fn read_text(folder: &Path, text: &str) -> Result<Config, Diagnostics> {
-    load::read(Path::new(DEFAULT_FILE), folder, text, &|file| source::read_text(file, &|_| {}), None)
+    load::read(
+        Path::new(DEFAULT_FILE),
+        folder,
+        text,
+        &|file| source::Sources::new(&|_| {}).read_env_file(file),
+        None,
+    )
 }
 
 fn read(text: &str) -> Config {
