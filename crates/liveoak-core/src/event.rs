@@ -110,6 +110,7 @@ pub enum EventKind {
         /// The stage that the stop reached.
         stage: StopStage,
         /// [`IdleReason::StoppedByCommand`] after a command to stop, and after a start by command that failed;
+        /// [`IdleReason::NotWanted`] if the mode of the tree does not want the child;
         /// [`IdleReason::SupervisorDown`] if the child stopped with its supervisor.
         why: IdleReason,
     },

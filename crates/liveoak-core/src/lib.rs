@@ -47,15 +47,15 @@ pub use history::{
 };
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
-    Asker, Awaited, Command, Effect, Input, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Moment, Outcome,
-    Refusal, TreeCopy,
+    Asker, Awaited, Command, Effect, Input, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, ModeStep, Moment,
+    Outcome, Refusal, TreeCopy, Wanted,
 };
 pub use origin::{DeclaredAt, Origin, Text};
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{CheckView, ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
     AutoShutdown, BodyDifference, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition,
-    Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH,
+    Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, Mode,
     Order, PlanAction, PlanStep, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy,
     SupervisorSpec, plan, start_order,
 };

@@ -185,6 +185,9 @@ pub enum IdleReason {
     SupervisorDown,
     /// A command stopped the child, and only a command starts it again.
     StoppedByCommand,
+    /// The child is not wanted: the mode of the tree does not name it, and nothing that the mode names comes after it. A
+    /// change of the mode, or a command, starts it.
+    NotWanted,
     /// The child has ended and is not restarted. A command or the start of its supervisor starts it again, unless it
     /// can run only once. A restart set also starts it, unless it is temporary.
     Finished,
@@ -202,6 +205,7 @@ impl IdleReason {
         match self {
             Self::SupervisorDown => "down",
             Self::StoppedByCommand => "stopped",
+            Self::NotWanted => "not-wanted",
             Self::Finished => "finished",
             Self::Ignored => "ignored",
             Self::Quarantined => "quarantined",

@@ -252,11 +252,15 @@ fn states_stop_stages_and_conditions_are_one_word_each() {
     let idle = [
         IdleReason::SupervisorDown,
         IdleReason::StoppedByCommand,
+        IdleReason::NotWanted,
         IdleReason::Finished,
         IdleReason::Ignored,
         IdleReason::Quarantined,
     ];
-    assert_eq!(idle.map(IdleReason::as_str), ["down", "stopped", "finished", "ignored", "quarantined"]);
+    assert_eq!(
+        idle.map(IdleReason::as_str),
+        ["down", "stopped", "not-wanted", "finished", "ignored", "quarantined"]
+    );
     let stages = [StopStage::Cancelled, StopStage::Asked, StopStage::Killed, StopStage::Abandoned];
     assert_eq!(stages.map(StopStage::as_str), ["cancelled", "asked", "killed", "abandoned"]);
     assert_eq!(stages.map(StopStage::is_forced), [false, false, true, true]);

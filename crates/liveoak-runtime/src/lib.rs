@@ -30,6 +30,7 @@ pub use api::ctx::{Ctx, current};
 pub use api::error::{Error, Refused, StartError};
 pub use api::group::{Group, GroupHandle};
 pub use api::main::{Main, main};
+pub use api::mode::{FailedStep, ModeEnd, ModePlan, ModeReport, OnFailure, UnknownMode};
 pub use api::pending_tree::{NotBegun, PendingTree};
 pub use api::scope::Scoped;
 pub use api::service::{Init, Service};
@@ -49,9 +50,9 @@ pub use liveoak_core::{
     Edge, Event, EventKind, Exit, ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob,
     GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHECKS,
     MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, NameError, Order, Origin, Outcome, Panic, Path,
-    Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning,
-    StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Text, Time, Unhealthy, Wait,
-    WaitingFor,
+    PlanAction, PlanStep, Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem,
+    SpecWarning, StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Text, Time, Unhealthy,
+    Wait, WaitingFor,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

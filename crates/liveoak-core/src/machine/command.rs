@@ -66,7 +66,7 @@ impl Machine {
         match (state.phase, state.intent) {
             (Phase::Idle(_), _) => self.start_anew(child, request),
             (Phase::Stopping { .. }, Intent::Remove) => Err(Refusal::SupervisorDown),
-            (Phase::Stopping { .. }, Intent::Stop) => {
+            (Phase::Stopping { .. }, Intent::Stop | Intent::Unwanted) => {
                 self.check_may_start_again(child)?;
                 self.start_after_stop(child, request, Command::Start);
                 Ok(())
@@ -136,7 +136,7 @@ impl Machine {
     }
 
     /// Refuses to start a child again if the child or its supervisor is ending, or if its body cannot be made again.
-    fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
+    pub(super) fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
         let state = &self.arena[child];
         let sup_is_ending = match self.arena.parent_of(child) {
             Some(sup) => sup.is_ending(),
@@ -169,7 +169,9 @@ impl Machine {
         state.flags.start_requested = true;
         // Failures before a start by command do not count against it.
         state.flags.restarts_next = false;
-        let was_given_up_on = self.arena.record_or_new(child).gave_up.take().is_some();
+        let record = self.arena.record_or_new(child);
+        record.wanted_if_it_starts = false;
+        let was_given_up_on = record.gave_up.take().is_some();
         if was_given_up_on && self.arena[child].phase == Phase::Idle(IdleReason::Quarantined) {
             self.emit(child, || EventKind::Released);
         }
@@ -180,10 +182,11 @@ impl Machine {
     }
 
     /// Lets a child start again as soon as its stop is over.
-    fn start_after_stop(&mut self, child: Index, request: RequestId, command: Command) {
+    pub(super) fn start_after_stop(&mut self, child: Index, request: RequestId, command: Command) {
         let state = &mut self.arena[child];
         state.intent = Intent::Restart;
         state.flags.start_requested |= command == Command::Start;
+        self.arena.record_or_new(child).wanted_if_it_starts = false;
         self.answer(child, |command| match command {
             Command::Stop => Some(Err(Refusal::Superseded { by: "a start" })),
             Command::Start | Command::Restart | Command::Remove => None,

@@ -134,7 +134,10 @@ impl Machine {
                     to_run && state.spec.restart != Restart::Temporary
                 }
                 Phase::Idle(
-                    IdleReason::SupervisorDown | IdleReason::StoppedByCommand | IdleReason::Quarantined,
+                    IdleReason::SupervisorDown
+                    | IdleReason::StoppedByCommand
+                    | IdleReason::NotWanted
+                    | IdleReason::Quarantined,
                 ) => false,
             };
             if starts_again && !self.arena[child].phase.is_live() {

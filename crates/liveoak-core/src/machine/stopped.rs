@@ -52,8 +52,11 @@ impl Machine {
                 self.request_start(child);
             }
         } else {
-            let why =
-                if intent.is_to_run() { IdleReason::SupervisorDown } else { IdleReason::StoppedByCommand };
+            let why = match intent {
+                Intent::Run | Intent::Restart => IdleReason::SupervisorDown,
+                Intent::Unwanted => IdleReason::NotWanted,
+                Intent::Stop | Intent::Remove => IdleReason::StoppedByCommand,
+            };
             self.emit(child, || EventKind::Stopped { stage, why });
             let leaves = intent == Intent::Remove || belongs_to_run && (sup_is_ending || temporary);
             self.set_idle(child, why, leaves);
@@ -66,6 +69,7 @@ impl Machine {
         let overtaken = match reason {
             IdleReason::SupervisorDown => Refusal::SupervisorDown,
             IdleReason::StoppedByCommand => Refusal::Superseded { by: "a stop" },
+            IdleReason::NotWanted => Refusal::Superseded { by: "a change of the mode" },
             IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
                 Refusal::Superseded { by: "the restart of a sibling" }
             }

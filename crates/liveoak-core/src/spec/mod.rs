@@ -9,6 +9,7 @@
 //! - [`change`]: the plan of a changed tree
 //! - [`check`]: the rules, and broken rules as data
 //! - [`checks`]: the checks of a child
+//! - [`mode`]: named sets of children that shall run
 //! - [`order`]: the order of start
 //! - [`reach`]: whether an intensity can be exceeded at all
 
@@ -16,6 +17,7 @@ mod change;
 mod check;
 mod checks;
 mod give_up;
+mod mode;
 mod order;
 mod reach;
 mod words;
@@ -25,6 +27,8 @@ pub use check::{MAX_CHILDREN, MAX_DEPTH, SpecError, SpecErrors, SpecProblem};
 pub(crate) use check::{Sibling, added_child};
 pub use checks::{CheckKind, CheckSpec, MAX_CHECKS};
 pub use give_up::GiveUp;
+pub use mode::Mode;
+pub(crate) use mode::below;
 pub use order::start_order;
 pub use reach::SpecWarning;
 #[cfg(test)]

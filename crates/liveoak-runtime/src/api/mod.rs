@@ -5,6 +5,7 @@
 //! * `ctx`, `subtask` – what the code of a running attempt can ask, report and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
 //! * `child_handle`, `command_plan` – commands on one child and on many, and waits for children.
+//! * `mode`, `mode_change` – named sets of children that shall run, and the change from one to another.
 //! * `pending_tree` – a handle of a tree that may not have begun yet.
 //! * `scope`, `carry` – code of other libraries as code of a child; values that one attempt leaves to the next.
 //! * `split`, `add` – splits builders into declarations for the machine and bodies for the engine; adds children.
@@ -23,6 +24,8 @@ pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod main;
 pub(crate) mod member;
+pub(crate) mod mode;
+pub(crate) mod mode_change;
 pub(crate) mod origin;
 pub(crate) mod pending_tree;
 pub(crate) mod scope;

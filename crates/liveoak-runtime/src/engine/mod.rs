@@ -12,6 +12,7 @@
 //! * `watch` – waits for the end of an attempt, for readiness, and for any state of a child.
 //! * `event_filter` – which events a reader wants.
 //! * `carried` – values that one attempt leaves to the next.
+//! * `modes` – the modes of a tree, and which of them is in force.
 //! * `heartbeat` – the answers to heartbeat checks.
 //! * `command`, `requests` – commands on one child, and the callers that wait for their answers.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
@@ -30,6 +31,7 @@ pub(crate) mod event_filter;
 pub(crate) mod events;
 pub(crate) mod heartbeat;
 pub(crate) mod kept_error;
+pub(crate) mod modes;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;
 pub(crate) mod pids;

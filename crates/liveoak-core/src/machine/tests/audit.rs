@@ -90,7 +90,7 @@ impl Machine {
         let (state, path) = (&self.arena[child], self.arena.path_of(child));
         let (phase, intent, flags) = (state.phase, state.intent, state.flags);
         let intent_is_legal = match phase {
-            Phase::Idle(_) => matches!(intent, Intent::Run | Intent::Stop),
+            Phase::Idle(_) => matches!(intent, Intent::Run | Intent::Stop | Intent::Unwanted),
             Phase::Waiting | Phase::BackingOff | Phase::Starting | Phase::Running => intent == Intent::Run,
             Phase::Stopping { .. } => true,
         };
