@@ -1,7 +1,7 @@
 //! The builder of one child, and the settings that it shares with other builders (`common_settings!`).
 
 use crate::api::ctx::Ctx;
-use crate::api::mode::DeclaredModes;
+use crate::api::declared_modes::DeclaredModes;
 use crate::api::service::{Service, run_service};
 use crate::api::task::{LocalStarter, OnRuntime, TaskStarter, ThreadStarter};
 use crate::attempt::body::{Body, IntoExit};

@@ -1,7 +1,7 @@
 //! The steps of a change to a mode. They are taken by a task of their own, one after another, so the change goes on when
 //! its caller stops waiting.
 
-use crate::api::mode::{FailedStep, ModeEnd, ModeReport, OnFailure};
+use crate::api::mode_report::{FailedStep, ModeEnd, ModeReport, OnFailure};
 use crate::api::tree::TreeHandle;
 use crate::engine::command::{Given, Wait};
 use crate::engine::driver::TreeInner;

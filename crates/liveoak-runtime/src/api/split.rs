@@ -4,7 +4,7 @@
 //! collected in the same order, so each finds its child by position.
 
 use crate::api::child::{Child, ChildKind, Children, GroupParts};
-use crate::api::mode::DeclaredModes;
+use crate::api::declared_modes::DeclaredModes;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, State, TreeInner};
 use liveoak_core::{

@@ -2,8 +2,8 @@
 
 use crate::api::child::{Child, ChildKind, Children};
 use crate::api::ctx::current;
+use crate::api::declared_modes::DeclaredModes;
 use crate::api::error::{Error, StartError};
-use crate::api::mode::DeclaredModes;
 use crate::api::pending_tree::{Begins, PendingTree};
 use crate::api::split::{NEEDS_ONE_THREAD, install, split, wrong_runtime};
 use crate::api::tree::{Tree, TreeHandle};
