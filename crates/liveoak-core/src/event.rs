@@ -127,6 +127,7 @@ pub enum EventKind {
         /// The stage that the stop reached.
         stage: StopStage,
         /// [`IdleReason::StoppedByCommand`] after a command to stop, and after a start by command that failed;
+        /// [`IdleReason::NotWanted`] if the mode of the tree does not want the child;
         /// [`IdleReason::SupervisorDown`] if the child stopped with its supervisor; [`IdleReason::Quarantined`] after a
         /// command to quarantine it; [`IdleReason::Paused`] if it would start now and is paused.
         why: IdleReason,

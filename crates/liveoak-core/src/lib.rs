@@ -47,8 +47,8 @@ pub use history::{
 };
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::{
-    Asker, Awaited, Command, Effect, Input, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, Moment, Outcome,
-    Refusal, TreeCopy,
+    Asker, Awaited, Command, Effect, Input, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, ModeStep, Moment,
+    Outcome, Refusal, TreeCopy, Wanted,
 };
 pub use origin::{DeclaredAt, Origin, Text};
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
@@ -56,10 +56,10 @@ pub use snapshot::{CheckView, ChildState, ChildView, Health, IdleReason, Snapsho
 pub use spec::{
     Above, AutoShutdown, BodyDifference, CheckKind, CheckSources, CheckSpec, ChildDeclaration, ChildForm,
     ChildSpec, Condition, Criticality, Defaults, Description, Edge, FirstStart, GiveUp, GroupSpec, Jitter,
-    KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Need,
-    Order, PlanAction, PlanStep, Preset, Ready, Restart, RestartCodes, Role, Source, Sources, SpecError,
-    SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, Written, plan, start_order, tag_problem,
-    title_problem,
+    KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Mode,
+    Need, Order, PlanAction, PlanStep, Preset, Ready, Restart, RestartCodes, Role, Source, Sources,
+    SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, Written, plan, start_order,
+    tag_problem, title_problem,
 };
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};

@@ -219,6 +219,9 @@ pub enum IdleReason {
     StoppedByCommand,
     /// The child ended, or was about to start, while it was paused. It starts again when it is resumed.
     Paused,
+    /// The child is not wanted: the mode of the tree does not name it, and nothing that the mode names comes after it. A
+    /// change of the mode, or a command, starts it.
+    NotWanted,
     /// The child has ended and is not restarted. A command or the start of its supervisor starts it again, unless it
     /// can run only once. A restart set also starts it, unless it is temporary.
     Finished,
@@ -238,6 +241,7 @@ impl IdleReason {
             Self::SupervisorDown => "down",
             Self::StoppedByCommand => "stopped",
             Self::Paused => "paused",
+            Self::NotWanted => "not-wanted",
             Self::Finished => "finished",
             Self::Ignored => "ignored",
             Self::Quarantined => "quarantined",

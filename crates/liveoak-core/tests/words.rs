@@ -261,6 +261,7 @@ fn states_stop_stages_and_conditions_are_one_word_each() {
     let idle = [
         IdleReason::SupervisorDown,
         IdleReason::StoppedByCommand,
+        IdleReason::NotWanted,
         IdleReason::Finished,
         IdleReason::Ignored,
         IdleReason::Quarantined,
@@ -268,7 +269,7 @@ fn states_stop_stages_and_conditions_are_one_word_each() {
     ];
     assert_eq!(
         idle.map(IdleReason::as_str),
-        ["down", "stopped", "finished", "ignored", "quarantined", "paused"]
+        ["down", "stopped", "not-wanted", "finished", "ignored", "quarantined", "paused"]
     );
     let stages = [StopStage::Cancelled, StopStage::Asked, StopStage::Killed, StopStage::Abandoned];
     assert_eq!(stages.map(StopStage::as_str), ["cancelled", "asked", "killed", "abandoned"]);

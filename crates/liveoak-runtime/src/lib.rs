@@ -27,9 +27,12 @@ pub use api::child::Child;
 pub use api::child_handle::{Added, ChildHandle, Exited};
 pub use api::command_plan::{CommandPlan, PlannedStep, Step, StepResult};
 pub use api::ctx::{Ctx, current};
+pub use api::declared_modes::UnknownMode;
 pub use api::error::{Error, Refused, StartError};
 pub use api::group::{Group, GroupHandle};
 pub use api::main::{Main, main};
+pub use api::mode::ModePlan;
+pub use api::mode_report::{FailedStep, ModeEnd, ModeReport, OnFailure};
 pub use api::pending_tree::{NotBegun, PendingTree};
 pub use api::scope::Scoped;
 pub use api::service::{Init, Service};
@@ -50,9 +53,9 @@ pub use liveoak_core::{
     Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit,
     LimitExceeded, LimitUse, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES,
     MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, NameError, Need, Order, Origin, Outcome, Panic, Path,
-    Preset, Ready, Refusal, Restart, RestartCodes, RestartRequest, Role, Severity, Snapshot, Source, Sources,
-    SpecError, SpecErrors, SpecProblem, SpecWarning, Standing, StartFailure, StopEntry, StopReport,
-    StopStage, Strategy, Survivors, Text, Time, Unhealthy, Wait, WaitingFor, Written,
+    PlanAction, PlanStep, Preset, Ready, Refusal, Restart, RestartCodes, RestartRequest, Role, Severity,
+    Snapshot, Source, Sources, SpecError, SpecErrors, SpecProblem, SpecWarning, Standing, StartFailure,
+    StopEntry, StopReport, StopStage, Strategy, Survivors, Text, Time, Unhealthy, Wait, WaitingFor, Written,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

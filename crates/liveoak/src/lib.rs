@@ -127,6 +127,7 @@
 //! | add a member and get its exit | [`GroupHandle::run`] |
 //! | list the members of a group | [`GroupHandle::members`] |
 //! | command many children, after a look at what would be done | [`TreeHandle::plan`] with a [`Glob`] |
+//! | change to another set of children that shall run, after a look at the difference | [`Supervisor::mode`], [`TreeHandle::plan_mode`] |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
 //! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
 //! | let others turn away from a child before it is asked to stop | [`Child::unready_for`] |
@@ -330,6 +331,11 @@ pub use liveoak_runtime::{
     AutoShutdown, Backoff, Check, CheckKind, CheckSpec, Child, Condition, Criticality, DedicatedRuntime,
     Defaults, FirstStart, GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order, PendingTree,
     Preset, Restart, Role, Service, Strategy, Supervisor,
+};
+
+// Modes: named sets of children that shall run.
+pub use liveoak_runtime::{
+    FailedStep, ModeEnd, ModePlan, ModeReport, OnFailure, PlanAction, PlanStep, UnknownMode,
 };
 
 // What the code of a child uses.

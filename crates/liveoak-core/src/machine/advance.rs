@@ -2,7 +2,7 @@
 //! steps that are due. This file also handles deadlines that have come, and reported health.
 
 use super::condition::DependencyState;
-use super::state::{Index, Phase, Purpose, Readiness, SupervisorPhase};
+use super::state::{Index, Intent, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine};
 use crate::{
     Attempt, AutoShutdownFailure, ChildId, EventKind, Exit, Health, IdleReason, Path, StartFailure, Time,
@@ -176,6 +176,8 @@ impl Machine {
     pub(super) fn is_done(&self, child: Index) -> bool {
         let state = &self.arena[child];
         match state.phase {
+            // A child that is not wanted is done, unless a change to a mode is about to start it.
+            Phase::Idle(IdleReason::NotWanted) => state.intent != Intent::Run,
             Phase::Idle(_) => !state.is_down_by_command(),
             Phase::Running => state
                 .sup

@@ -73,7 +73,7 @@ impl Machine {
         match (state.phase, state.intent) {
             (Phase::Idle(_), _) => self.start_anew(child, request, Command::Start),
             (Phase::Stopping { .. }, Intent::Remove) => Err(Refusal::SupervisorDown),
-            (Phase::Stopping { .. }, Intent::Stop | Intent::Quarantine) => {
+            (Phase::Stopping { .. }, Intent::Stop | Intent::Quarantine | Intent::Unwanted) => {
                 self.check_may_start_again(child)?;
                 self.start_after_stop(child, request, Command::Start);
                 Ok(())
@@ -190,7 +190,7 @@ impl Machine {
     }
 
     /// Refuses to start a child again if the child or its supervisor is ending, or if its body cannot be made again.
-    fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
+    pub(super) fn check_may_start_again(&self, child: Index) -> Result<(), Refusal> {
         let state = &self.arena[child];
         let sup_is_ending = match self.arena.parent_of(child) {
             Some(sup) => sup.is_ending(),
@@ -226,6 +226,7 @@ impl Machine {
         state.flags.start_requested = command == Command::Start;
         // Failures before a start by command do not count against it.
         state.flags.restarts_next = false;
+        self.start_counts_as_wanted(child);
         self.end_pause(child);
         self.forget_failures(child);
         self.expect_answer(child, Some(request), command);
@@ -233,11 +234,19 @@ impl Machine {
         Ok(())
     }
 
+    /// A start by command counts by itself, also while a change to a mode starts the child.
+    fn start_counts_as_wanted(&mut self, child: Index) {
+        if let Some(record) = &mut self.arena[child].record {
+            record.wanted_if_it_starts = false;
+        }
+    }
+
     /// Lets a child start again as soon as its stop is over.
-    fn start_after_stop(&mut self, child: Index, request: RequestId, command: Command) {
+    pub(super) fn start_after_stop(&mut self, child: Index, request: RequestId, command: Command) {
         let state = &mut self.arena[child];
         state.intent = Intent::Restart;
         state.flags.start_requested |= command == Command::Start;
+        self.start_counts_as_wanted(child);
         self.end_pause(child);
         self.answer(child, |command| match command {
             Command::Stop | Command::Quarantine => Some(Err(Refusal::Superseded { by: "a start" })),

@@ -39,7 +39,7 @@ pub(super) enum DependencyState {
     Unmet,
     /// The sibling waits, starts or stops. The deadlines of the sibling bound the wait.
     Pending,
-    /// The sibling was stopped by command, quarantined or paused, makes a trial, or is held itself. Only a command, or a trial
+    /// The sibling was stopped by command, is not wanted, is quarantined or paused, makes a trial, or is held itself. Only a command, or a trial
     /// that is stable, ends the wait. If the sibling is
     /// quarantined because processes of it are still alive, the end of the last process also ends the wait.
     Held,
@@ -215,9 +215,15 @@ impl Machine {
             (Phase::Idle(IdleReason::Ignored), _) => Satisfied,
             (Phase::Idle(IdleReason::Finished), _) if succeeded => Satisfied,
             (Phase::Idle(IdleReason::Finished), _) => Unreachable,
-            (Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Paused | IdleReason::Quarantined), _) => {
-                Held
-            }
+            (
+                Phase::Idle(
+                    IdleReason::StoppedByCommand
+                    | IdleReason::NotWanted
+                    | IdleReason::Paused
+                    | IdleReason::Quarantined,
+                ),
+                _,
+            ) => Held,
             (Phase::Waiting, _) if state.flags.held => Held,
             (Phase::Starting | Phase::Running, Condition::Started) => Satisfied,
             (Phase::Running, Condition::Ready) if !state.is_unready() => Satisfied,

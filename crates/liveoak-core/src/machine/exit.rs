@@ -142,18 +142,23 @@ impl Machine {
         }
     }
 
-    /// Ends a failed start that a command asked for. The child stays down. If it was added and never ready, it leaves the
+    /// Ends a failed start that a command or a change to a mode asked for. The child stays down. If it was added and never ready, it leaves the
     /// tree (C10, C13).
     fn requested_start_failed(&mut self, child: Index, exit: &Exit) {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);
-        let (stage, why) = (StopStage::Cancelled, IdleReason::StoppedByCommand);
+        let of_mode = self.arena[child].record.as_ref().is_some_and(|record| record.wanted_if_it_starts);
+        let (intent, why) = match of_mode {
+            true => (Intent::Unwanted, IdleReason::NotWanted),
+            false => (Intent::Stop, IdleReason::StoppedByCommand),
+        };
+        let stage = StopStage::Cancelled;
         self.emit(child, || EventKind::Stopped { stage, why });
         let state = &mut self.arena[child];
         let leaves = state.flags.added && state.readiness == Readiness::Never;
         state.flags.start_requested = false;
-        state.intent = Intent::Stop;
-        self.set_idle(child, IdleReason::StoppedByCommand, leaves);
+        state.intent = intent;
+        self.set_idle(child, why, leaves);
         self.mark_to_evaluate(parent);
     }
 

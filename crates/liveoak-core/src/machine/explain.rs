@@ -192,6 +192,9 @@ impl Machine {
                 }
             }
             IdleReason::Paused => format!("{}; it starts again when it is resumed", self.why_paused(child)),
+            IdleReason::NotWanted => {
+                "it is not wanted now; it starts when the mode of the tree wants it, or by command".to_owned()
+            }
             IdleReason::Finished => {
                 let rule = match state.restart {
                     _ if state.parent.is_none() => "it does not start again".to_owned(),

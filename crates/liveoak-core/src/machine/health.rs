@@ -17,7 +17,9 @@ impl Child {
             Phase::Idle(IdleReason::Finished) if self.last_exit().is_some_and(Exit::is_failure) => {
                 Health::Degraded
             }
-            Phase::Idle(IdleReason::Ignored | IdleReason::Finished) => Health::Healthy,
+            Phase::Idle(IdleReason::Ignored | IdleReason::Finished | IdleReason::NotWanted) => {
+                Health::Healthy
+            }
             Phase::Idle(IdleReason::StoppedByCommand | IdleReason::Paused) => Health::Degraded,
             Phase::Waiting | Phase::Starting => Health::Degraded,
             Phase::Stopping { .. } => Health::Degraded,

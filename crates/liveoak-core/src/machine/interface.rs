@@ -42,6 +42,16 @@ pub enum Input {
         /// What the child is to do.
         command: Command,
     },
+    /// One step of a change to a mode: a declared child is wanted from now on, or no longer. Answered once, by
+    /// [`Effect::Reply`], like a command to start or to stop the child.
+    Want {
+        /// The request that the reply answers.
+        request: RequestId,
+        /// The child.
+        id: ChildId,
+        /// Whether it is wanted.
+        wanted: Wanted,
+    },
     /// Wait for a moment in the life of a child. Answered once, by [`Effect::Reply`], unless the tree ends before.
     Watch {
         /// The request that the reply answers.
@@ -57,6 +67,17 @@ pub enum Input {
     Kill,
     /// Time has passed.
     Tick,
+}
+
+/// What a step of a change to a mode wants of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The child stops, and stays down until a mode or a command wants it.
+    No,
+    /// The child starts. If the start fails, the child is not wanted any more, and no other child is touched.
+    IfItStarts,
+    /// The child starts, and its own rules decide what follows a failed start.
+    Yes,
 }
 
 /// Work for the driver. Effects may be performed in any order; events are delivered in order.

@@ -50,7 +50,8 @@
 //! 32. `verdict` - what follows from the answers of checks
 //! 33. `advance` - the next steps of each supervisor, and what happens when a deadline has come
 //! 34. `command` - what each command does; adding children and members
-//! 35. `mod` - the machine itself: it takes inputs and gives effects
+//! 35. `wanted` - which children are wanted: the steps of a change to a mode
+//! 36. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -87,15 +88,17 @@ mod survivors;
 mod time_jump;
 mod trial;
 mod verdict;
+mod wanted;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
 pub use driver_queue::MAX_QUEUED_EFFECTS;
-pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal};
+pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal, Wanted};
 pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
+pub use wanted::ModeStep;
 pub use watch::Moment;
 
 use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Origin, Severity, SpecErrors, Time};
@@ -205,6 +208,7 @@ impl Machine {
                 });
             }
             Input::Command { request, id, command } => self.command(request, id, command),
+            Input::Want { request, id, wanted } => self.want(request, id, wanted),
             Input::Watch { request, id, moment } => self.watch(request, id, moment),
             Input::Stop => self.stop_tree(),
             Input::Kill => self.kill_tree(),

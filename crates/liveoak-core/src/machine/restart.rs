@@ -151,6 +151,7 @@ impl Machine {
                 Phase::Idle(
                     IdleReason::SupervisorDown
                     | IdleReason::StoppedByCommand
+                    | IdleReason::NotWanted
                     | IdleReason::Paused
                     | IdleReason::Quarantined,
                 ) => false,

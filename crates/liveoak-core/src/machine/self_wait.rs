@@ -18,7 +18,7 @@
 //! for its own stop ([`Asker::listens`]), because the asker then stops waiting when it is asked to stop.
 
 use super::condition::DependencyState;
-use super::state::{Child, Index, Intent, Phase, Readiness};
+use super::state::{Child, Index, Phase, Readiness};
 use super::watch::Awaits;
 use super::{Command, Machine, Outcome, Refusal};
 use crate::{Attempt, ChildId, Condition, Order, RequestId};
@@ -111,8 +111,7 @@ impl Machine {
                     search.open.extend(below.filter(|child| holds_back(&self.arena[*child])));
                 }
                 Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. }
-                    if !matches!(state.intent, Intent::Stop | Intent::Quarantine)
-                        && self.start_needs(child, &mut search) =>
+                    if state.intent.is_to_run() && self.start_needs(child, &mut search) =>
                 {
                     return true;
                 }

@@ -4,7 +4,7 @@
 //!
 //! | phase | intent | `attempt_ready` | `in_restart_set` | `held` | phase as a supervisor |
 //! |---|---|---|---|---|---|
-//! | idle | run, stop, quarantine | either | no | no | down |
+//! | idle | run, stop, quarantine, unwanted | either | no | no | down |
 //! | waiting | run | either | no | either | down |
 //! | backing off | run | either | no | no | down |
 //! | starting | run | no | either | no | opening runtime, starting |
@@ -116,6 +116,8 @@ pub(super) enum Intent {
     Stop,
     /// As [`Stop`](Self::Stop), and it is quarantined: a command said that something is wrong with it.
     Quarantine,
+    /// It stays down until a mode or a command wants it.
+    Unwanted,
     /// It leaves the tree as soon as it is down.
     Remove,
 }
@@ -240,6 +242,8 @@ pub(super) struct ChildRecord {
     /// if others stop the child.
     pub(super) cause: Option<Exit>,
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
+    /// Its start was requested by a change to a mode. If the start fails, the child is not wanted any more.
+    pub(super) wanted_if_it_starts: bool,
     /// It waits for the start of a trial attempt, or its live attempt is a trial (`trial.rs`). Never set while it is idle.
     pub(super) trial: bool,
     /// The processes of the live attempt, or of an abandoned last attempt until they are gone.

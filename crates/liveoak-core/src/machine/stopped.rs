@@ -57,6 +57,7 @@ impl Machine {
         } else {
             let why = match intent {
                 Intent::Run | Intent::Restart => IdleReason::SupervisorDown,
+                Intent::Unwanted => IdleReason::NotWanted,
                 Intent::Stop | Intent::Remove => IdleReason::StoppedByCommand,
                 Intent::Quarantine => IdleReason::Quarantined,
             };
@@ -94,6 +95,7 @@ impl Machine {
             IdleReason::Quarantined if self.arena[child].intent == Intent::Quarantine => {
                 Refusal::Superseded { by: "a quarantine" }
             }
+            IdleReason::NotWanted => Refusal::Superseded { by: "a change of the mode" },
             IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
                 Refusal::Superseded { by: "the restart of a sibling" }
             }

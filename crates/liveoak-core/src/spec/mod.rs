@@ -12,6 +12,7 @@
 //! - [`defaults`]: what a child inherits, and what its role and its criticality preset
 //! - [`description`]: title, tags, role and criticality of a child
 //! - [`effect`]: settings that have no effect where they are written
+//! - [`mode`]: named sets of children that shall run
 //! - [`order`]: the order of start
 //! - [`reach`]: whether an intensity can be exceeded at all
 
@@ -22,6 +23,7 @@ mod defaults;
 mod description;
 mod effect;
 mod give_up;
+mod mode;
 mod order;
 mod reach;
 mod words;
@@ -34,6 +36,8 @@ pub use defaults::{Above, Defaults, Preset, Source, Sources};
 pub use description::{Description, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, tag_problem, title_problem};
 pub use effect::Written;
 pub use give_up::GiveUp;
+pub use mode::Mode;
+pub(crate) use mode::below;
 pub use order::start_order;
 pub use reach::SpecWarning;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The builder of one child, and the settings that it shares with other builders (`common_settings!`).
 
 use crate::api::ctx::Ctx;
+use crate::api::declared_modes::DeclaredModes;
 use crate::api::service::{Service, run_service};
 use crate::api::task::{LocalStarter, OnRuntime, TaskStarter, ThreadStarter};
 use crate::attempt::body::{Body, IntoExit};
@@ -21,8 +22,18 @@ use tokio::runtime::Handle;
 /// The kind of a child, before its names are checked.
 pub(crate) enum ChildKind {
     Leaf(Arc<ChildBody>),
-    Supervisor { spec: SupervisorSpec, children: Children, runtime: Option<DedicatedRuntime> },
-    Group { spec: Box<GroupSpec>, parts: GroupParts, runtime: Option<DedicatedRuntime> },
+    Supervisor {
+        spec: SupervisorSpec,
+        children: Children,
+        runtime: Option<DedicatedRuntime>,
+        /// Empty, unless they are misplaced: the root keeps its modes itself.
+        modes: DeclaredModes,
+    },
+    Group {
+        spec: Box<GroupSpec>,
+        parts: GroupParts,
+        runtime: Option<DedicatedRuntime>,
+    },
 }
 
 /// The children of a supervisor. Drops them without recursion: they may be nested far deeper than a tree may be.

@@ -5,6 +5,8 @@
 //! * `ctx`, `subtask` – what the code of a running attempt can ask, report and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
 //! * `child_handle`, `command_plan`, `pause` – commands on one child and on many, and waits for children.
+//! * `declared_modes`, `mode`, `mode_change`, `mode_report` – named sets of children that shall run, and the change from one
+//!   to another.
 //! * `pending_tree` – a handle of a tree that may not have begun yet.
 //! * `scope`, `carry` – code of other libraries as code of a child; values that one attempt leaves to the next.
 //! * `split`, `add` – splits builders into declarations for the machine and bodies for the engine; adds children.
@@ -19,10 +21,14 @@ pub(crate) mod child;
 pub(crate) mod child_handle;
 pub(crate) mod command_plan;
 pub(crate) mod ctx;
+pub(crate) mod declared_modes;
 pub(crate) mod error;
 pub(crate) mod group;
 pub(crate) mod main;
 pub(crate) mod member;
+pub(crate) mod mode;
+pub(crate) mod mode_change;
+pub(crate) mod mode_report;
 pub(crate) mod origin;
 pub(crate) mod pause;
 pub(crate) mod pending_tree;

@@ -4,6 +4,7 @@
 //! collected in the same order, so each finds its child by position.
 
 use crate::api::child::{Child, ChildKind, Children, GroupParts};
+use crate::api::declared_modes::DeclaredModes;
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, State, TreeInner};
 use liveoak_core::{
@@ -44,6 +45,8 @@ struct NotDeclared {
     too_deep: Children,
     /// `true` if a runtime was chosen for what is not a leaf.
     runtime_is_misplaced: bool,
+    /// The modes of what is not the root.
+    modes: DeclaredModes,
 }
 
 /// Splits a builder into declaration and bodies. The child will be a child of `parent`, or the root.
@@ -68,7 +71,7 @@ fn join_one(
 ) -> Child {
     let ChildDeclaration { name, spec, mut form } = declaration;
     let Some((at, body)) = bodies.next() else { unreachable!("each declared child has a body") };
-    let NotDeclared { name: wrong_name, too_deep, runtime_is_misplaced } =
+    let NotDeclared { name: wrong_name, too_deep, runtime_is_misplaced, modes } =
         not_declared.remove(&at).unwrap_or_default();
     let mut stop_within_for_service = None;
     let kind = match (&mut form, body) {
@@ -77,7 +80,7 @@ fn join_one(
             for child in std::mem::take(&mut spec.children) {
                 children.add(join_one(child, bodies, not_declared));
             }
-            ChildKind::Supervisor { spec: std::mem::take(spec), children, runtime }
+            ChildKind::Supervisor { spec: std::mem::take(spec), children, runtime, modes }
         }
         (ChildForm::Group(spec), DeclaredBody::Supervisor { runtime, group: Some(parts) }) => {
             ChildKind::Group { spec: Box::new(std::mem::take(spec)), parts, runtime }
@@ -153,8 +156,12 @@ impl Split {
                 self.bodies.push(DeclaredBody::Leaf { body, stop_within });
                 ChildForm::Leaf
             }
-            ChildKind::Supervisor { mut spec, children, runtime } => {
+            ChildKind::Supervisor { mut spec, children, runtime, modes } => {
                 spec.dedicated_runtime = runtime.is_some();
+                if !modes.is_empty() {
+                    self.errors.push(DeclaredModes::misplaced(path.clone()));
+                    self.not_declared.entry(at).or_default().modes = modes;
+                }
                 let one_thread = runtime.as_ref().map(DedicatedRuntime::is_one_thread).or(level.one_thread);
                 let below = Level { depth: level.depth + 1, one_thread };
                 self.bodies.push(DeclaredBody::Supervisor { runtime, group: None });

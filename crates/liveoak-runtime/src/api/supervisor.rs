@@ -2,6 +2,7 @@
 
 use crate::api::child::{Child, ChildKind, Children};
 use crate::api::ctx::current;
+use crate::api::declared_modes::DeclaredModes;
 use crate::api::error::{Error, StartError};
 use crate::api::pending_tree::{Begins, PendingTree};
 use crate::api::split::{NEEDS_ONE_THREAD, install, split, wrong_runtime};
@@ -39,6 +40,7 @@ pub struct Supervisor {
     spec: SupervisorSpec,
     children: Children,
     runtime: Option<DedicatedRuntime>,
+    modes: DeclaredModes,
     /// Tells the pending handles that the tree has begun.
     begins: Begins,
 }
@@ -66,6 +68,7 @@ impl Supervisor {
             spec: SupervisorSpec::default(),
             children: Children::default(),
             runtime: None,
+            modes: DeclaredModes::default(),
             begins: Begins::default(),
         }
     }
@@ -174,6 +177,28 @@ impl Supervisor {
     #[must_use]
     pub fn dedicated_runtime(mut self, runtime: DedicatedRuntime) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Declares a mode of the tree: a named set of children that shall run. `run` has patterns for their paths, without the
+    /// name of this supervisor: `"camera"`, `"motors/*"` (see [`Glob`](crate::Glob)). A supervisor stands for all children
+    /// below it. What the children come `after` comes along. Without a mode all children run.
+    ///
+    /// The tree starts in the mode of [`start_in_mode`](Self::start_in_mode).
+    /// [`TreeHandle::plan_mode`] shows what a change to a mode does, and does it. Children that are added while the tree
+    /// runs belong to no mode. A child that is not wanted counts as done for [`end_when_done`](Self::end_when_done).
+    ///
+    /// Only the root has modes. The start is refused if two modes have one name, or a pattern matches no declared child.
+    #[must_use]
+    pub fn mode(mut self, name: impl Into<String>, run: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.modes.add(name.into(), run.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Starts the tree in a [`mode`](Self::mode): only the children of the mode start. Default: all children start.
+    #[must_use]
+    pub fn start_in_mode(mut self, name: impl Into<String>) -> Self {
+        self.modes.start_in(name.into());
         self
     }
 
@@ -336,11 +361,13 @@ impl Supervisor {
         }
         warn_of_abort(cfg!(panic = "abort"));
         let begins = std::mem::take(&mut self.begins);
+        let modes = std::mem::take(&mut self.modes);
         let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
         let mut root = Child::from(self);
         root.spec.stop_within = budget;
         let parts = split(root, None);
         let mut errors = parts.errors;
+        let (modes, first_mode) = modes.check(&parts.declaration, &mut errors);
         // Both kinds of error are reported together.
         let (machine, ids) = Machine::new(&parts.declaration).map_err(|more| {
             errors.extend(more.0);
@@ -360,7 +387,10 @@ impl Supervisor {
             None => None,
         };
         let tree = TreeInner::new(machine, handle.clone(), owner);
-        let unused = tree.with_state(|state| install(state, &tree, ids, parts.bodies));
+        let unused = tree.with_state(|state| {
+            state.modes.begin(modes, first_mode, &mut state.machine);
+            install(state, &tree, ids, parts.bodies)
+        });
         drop(unused);
         tree.belong_to_owner();
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
@@ -383,6 +413,7 @@ impl From<Supervisor> for Child {
             spec: supervisor.spec,
             children: supervisor.children,
             runtime: supervisor.runtime,
+            modes: supervisor.modes,
         };
         Self { name: supervisor.name, spec, kind, stop_within_for_service: None, runtime_is_misplaced: false }
     }

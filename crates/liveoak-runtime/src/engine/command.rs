@@ -4,7 +4,7 @@ use crate::engine::action::TurnLimit;
 use crate::engine::driver::TreeInner;
 use crate::engine::drops::Awaited;
 use crate::engine::state::Answer;
-use liveoak_core::{Asker, ChildId, Command, Input, Origin, Outcome, Path, Refusal};
+use liveoak_core::{Asker, ChildId, Command, Input, Origin, Outcome, Path, Refusal, RequestId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,16 @@ pub(crate) struct StopWait {
     budget: Duration,
 }
 
+/// An input on one child that is answered when it has taken effect.
+pub(crate) struct Given<I> {
+    pub(crate) id: ChildId,
+    /// Makes the input.
+    pub(crate) input: I,
+    /// The number of the change to a mode to which the input belongs. A later change supersedes it.
+    pub(crate) of_change: Option<u64>,
+    pub(crate) origin: Option<Arc<Origin>>,
+}
+
 impl TreeInner {
     /// Returns the id of the child at `path`.
     pub(crate) fn find(&self, path: &Path) -> Result<ChildId, Refusal> {
@@ -45,10 +55,23 @@ impl TreeInner {
         wait: Wait,
         origin: Option<Arc<Origin>>,
     ) -> Result<Begun, Refusal> {
+        let input = |request| Input::Command { request, id, command };
+        self.give(Given { id, input, of_change: None, origin }, wait)
+    }
+
+    /// Gives an input on one child that is answered when it has taken effect.
+    pub(crate) fn give(
+        self: &Arc<Self>,
+        Given { id, input, of_change, origin }: Given<impl FnOnce(RequestId) -> Input>,
+        wait: Wait,
+    ) -> Result<Begun, Refusal> {
         let now = self.clock.now();
         let mut state = self.state();
         if state.runtime_lost {
             return Err(Refusal::TreeEnded);
+        }
+        if of_change.is_some_and(|change| change != state.modes.last_change) {
+            return Err(Refusal::Superseded { by: "a later change of the mode" });
         }
         let budget = state.stop_budget(id);
         let answer = state.requests.begin()?;
@@ -57,7 +80,7 @@ impl TreeInner {
         state.machine.set_interest(self.events.interest());
         let random = state.random();
         state.machine.set_origin(origin);
-        state.machine.handle(now, random, Input::Command { request, id, command });
+        state.machine.handle(now, random, input(request));
         let begun = match (state.machine.take_reply(request), wait) {
             (Some(answered), _) => {
                 drop(state.requests.take(request));

@@ -70,6 +70,8 @@ pub(crate) struct TreeInner {
     /// Wakes the tasks that wait for `ready` or `ended`.
     pub(crate) ready_or_ended: Notify,
     pub(crate) timer_task_notify: Notify,
+    /// Wakes changes to a mode when a later change begins.
+    pub(crate) mode_changed: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
     pub(crate) drops: Arc<Drops>,
     /// Values that attempts leave to the next attempts.
@@ -162,6 +164,7 @@ impl TreeInner {
             final_report: OnceLock::new(),
             ready_or_ended: Notify::new(),
             timer_task_notify: Notify::new(),
+            mode_changed: Notify::new(),
             watchdog: Arc::new(Watchdog::new()),
         })
     }

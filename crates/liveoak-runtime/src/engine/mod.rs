@@ -13,6 +13,7 @@
 //! * `event_filter` – which events a reader wants.
 //! * `event_line` – the line of the log for each event.
 //! * `carried` – values that one attempt leaves to the next.
+//! * `modes` – the modes of a tree, and which of them is in force.
 //! * `heartbeat` – the answers to heartbeat checks.
 //! * `command`, `requests` – commands on one child, and the callers that wait for their answers.
 //! * `clock`, `paged_vec` – the tree's time; a vector that never moves its entries.
@@ -32,6 +33,7 @@ pub(crate) mod event_line;
 pub(crate) mod events;
 pub(crate) mod heartbeat;
 pub(crate) mod kept_error;
+pub(crate) mod modes;
 pub(crate) mod outbox;
 pub(crate) mod paged_vec;
 pub(crate) mod pids;

@@ -6,6 +6,7 @@
 use crate::attempt::body::{Body, UserValue, add_user_value};
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::modes::Modes;
 use crate::engine::paged_vec::PagedVec;
 pub(crate) use crate::engine::requests::Answer;
 use crate::engine::requests::{ReplySender, Requests};
@@ -90,6 +91,7 @@ pub(crate) struct TreeState<T> {
     pub(crate) replaced: Vec<(ChildEntry<T>, ChildId)>,
     /// The callers that wait for an answer.
     pub(crate) requests: Requests,
+    pub(crate) modes: Modes,
     random: u64,
     /// When the timer task will wake up.
     pub(crate) timer_task_wakeup: Time,
@@ -110,6 +112,7 @@ impl<T: AttemptListener> TreeState<T> {
             children: PagedVec::default(),
             replaced: Vec::new(),
             requests: Requests::default(),
+            modes: Modes::default(),
             // A different seed per tree and per process, from the standard library's own source.
             random: RandomState::new().hash_one(0u8) | 1,
             timer_task_wakeup: Time::NEVER,

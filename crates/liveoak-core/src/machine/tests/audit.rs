@@ -96,7 +96,9 @@ impl Machine {
         let (state, path) = (&self.arena[child], self.arena.path_of(child));
         let (phase, intent, flags) = (state.phase, state.intent, state.flags);
         let intent_is_legal = match phase {
-            Phase::Idle(_) => matches!(intent, Intent::Run | Intent::Stop | Intent::Quarantine),
+            Phase::Idle(_) => {
+                matches!(intent, Intent::Run | Intent::Stop | Intent::Quarantine | Intent::Unwanted)
+            }
             Phase::Waiting | Phase::BackingOff | Phase::Starting | Phase::Running => intent == Intent::Run,
             Phase::Stopping { .. } => true,
         };
