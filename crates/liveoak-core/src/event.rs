@@ -2,7 +2,7 @@
 
 use crate::{
     Attempt, AutoShutdownFailure, ChildId, Exit, Health, IdleReason, LimitExceeded, Name, Origin, Path,
-    Restart, StartFailure, StopStage, Strategy, Survivors, Time,
+    Restart, StartFailure, StopStage, Strategy, StuckPoll, Survivors, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,6 +153,15 @@ pub enum EventKind {
     },
     /// All readiness checks of the child pass again.
     ReadyAgain,
+    /// The child is stuck: one of its polls takes longer than its [`PollLimit`](crate::PollLimit).
+    Stuck(Arc<StuckPoll>),
+    /// The child is not stuck any more: the poll is over.
+    Unstuck {
+        /// The attempt number.
+        attempt: Attempt,
+        /// How long the poll took.
+        after: Duration,
+    },
     /// The tree saw deadlines much too late, because the whole process did not run: a signal had suspended it, or its
     /// machine slept. Each of these deadlines was prolonged once, by its original length, but by at most 1 s.
     /// Only the root has this event.
@@ -183,8 +192,8 @@ impl EventKind {
             Self::Released => Severity::Info,
             Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
             Self::Health { health: Health::Unknown | Health::Healthy, .. } => Severity::Info,
-            Self::ReadyAgain => Severity::Info,
-            Self::Unready { .. } => Severity::Warn,
+            Self::ReadyAgain | Self::Unstuck { .. } => Severity::Info,
+            Self::Unready { .. } | Self::Stuck(_) => Severity::Warn,
             Self::TimeJump { .. } => Severity::Warn,
             Self::Killed { .. } | Self::Health { health: Health::Degraded | Health::Unhealthy, .. } => {
                 Severity::Warn
@@ -222,6 +231,8 @@ impl EventKind {
             Self::Health { .. } => "health",
             Self::Unready { .. } => "unready",
             Self::ReadyAgain => "ready-again",
+            Self::Stuck(_) => "stuck",
+            Self::Unstuck { .. } => "unstuck",
             Self::TimeJump { .. } => "time-jump",
         }
     }

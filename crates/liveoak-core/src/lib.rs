@@ -26,6 +26,7 @@ mod origin;
 mod report;
 mod snapshot;
 mod spec;
+mod stuck;
 mod survivors;
 mod text;
 mod time;
@@ -56,9 +57,10 @@ pub use snapshot::{CheckView, ChildState, ChildView, Health, IdleReason, Snapsho
 pub use spec::{
     AutoShutdown, BodyDifference, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Condition,
     Edge, FirstStart, GiveUp, GroupSpec, Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH,
-    Order, PlanAction, PlanStep, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy,
-    SupervisorSpec, plan, start_order,
+    Order, PlanAction, PlanStep, PollLimit, Ready, Restart, SpecError, SpecErrors, SpecProblem, SpecWarning,
+    Strategy, SupervisorSpec, WhenStuck, plan, start_order,
 };
+pub use stuck::StuckPoll;
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};
 pub use time::Time;

@@ -49,9 +49,9 @@ pub use liveoak_core::{
     Edge, Event, EventKind, Exit, ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob,
     GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHECKS,
     MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, Name, NameError, Order, Origin, Outcome, Panic, Path,
-    Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning,
-    StartFailure, StopEntry, StopReport, StopStage, Strategy, Survivors, Text, Time, Unhealthy, Wait,
-    WaitingFor,
+    PollLimit, Ready, Refusal, Restart, Severity, Snapshot, SpecError, SpecErrors, SpecProblem, SpecWarning,
+    StartFailure, StopEntry, StopReport, StopStage, Strategy, StuckPoll, Survivors, Text, Time, Unhealthy,
+    Wait, WaitingFor, WhenStuck,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

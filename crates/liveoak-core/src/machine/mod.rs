@@ -43,11 +43,12 @@
 //! 25. `restart` - limits, backoff, restart set, giving up
 //! 26. `exit` - the end of an attempt, and what follows its exit
 //! 27. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 28. `time_jump` - deadlines that are seen late, because the process could not run
-//! 29. `verdict` - what follows from the answers of checks
-//! 30. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 31. `command` - what each command does; adding children and members
-//! 32. `mod` - the machine itself: it takes inputs and gives effects
+//! 28. `stuck` - what follows when a poll takes too long
+//! 29. `time_jump` - deadlines that are seen late, because the process could not run
+//! 30. `verdict` - what follows from the answers of checks
+//! 31. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 32. `command` - what each command does; adding children and members
+//! 33. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -77,6 +78,7 @@ mod state;
 mod stop;
 mod stop_progress;
 mod stopped;
+mod stuck;
 mod survivors;
 mod time_jump;
 mod trial;
@@ -191,6 +193,10 @@ impl Machine {
             Input::Health(id, attempt, health, reason) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_health(child, health, reason));
             }
+            Input::Stuck(id, attempt, poll) => {
+                self.if_live(id, attempt, |machine, child| machine.reported_stuck(child, poll));
+            }
+            Input::Unstuck(id, attempt) => self.if_live(id, attempt, Self::reported_unstuck),
             Input::Checked(id, attempt, index, number, answer) => {
                 self.if_live(id, attempt, |machine, child| {
                     machine.reported_check(child, index, number, answer)

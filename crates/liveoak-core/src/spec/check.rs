@@ -237,6 +237,9 @@ impl Check {
         self.refuse_if(spec.kill_wait.is_zero(), path, "kill_wait", reason);
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
+        let reason = "it is zero, so no poll could be in time; expected more, or no limit";
+        let is_zero = spec.poll_limit.is_some_and(|limit| limit.longest.is_zero());
+        self.refuse_if(is_zero, path, "poll_limit", reason);
         self.check_checks(path, spec);
         if spec.history > MAX_HISTORY {
             let reason = format!("{} exits are too many to keep; expected 0 to {MAX_HISTORY}", spec.history);

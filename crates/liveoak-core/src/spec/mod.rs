@@ -10,6 +10,7 @@
 //! - [`check`]: the rules, and broken rules as data
 //! - [`checks`]: the checks of a child
 //! - [`order`]: the order of start
+//! - [`polls`]: how long a poll may take
 //! - [`reach`]: whether an intensity can be exceeded at all
 
 mod change;
@@ -17,6 +18,7 @@ mod check;
 mod checks;
 mod give_up;
 mod order;
+mod polls;
 mod reach;
 mod words;
 
@@ -26,6 +28,7 @@ pub(crate) use check::{Sibling, added_child};
 pub use checks::{CheckKind, CheckSpec, MAX_CHECKS};
 pub use give_up::GiveUp;
 pub use order::start_order;
+pub use polls::{PollLimit, WhenStuck};
 pub use reach::SpecWarning;
 #[cfg(test)]
 pub(crate) use reach::out_of_reach;
@@ -127,6 +130,10 @@ pub struct ChildSpec {
     pub start_within: Duration,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
+    /// How long one poll of the child may take. With `None`, the limit of the nearest supervisor above that has one
+    /// applies; without such a supervisor there is no limit. The limit of a supervisor or a group is that of the children
+    /// below it.
+    pub poll_limit: Option<PollLimit>,
     /// The checks of the child; `None` if it has none. Supervisors have none.
     pub checks: Option<Arc<[CheckSpec]>>,
     /// `true` if the child reports its health itself ([`Input::Health`](crate::Input)). It is healthy until it reports
@@ -179,6 +186,7 @@ impl Default for ChildSpec {
             ready: Ready::default(),
             start_within: Duration::from_secs(30),
             heartbeat: None,
+            poll_limit: None,
             checks: None,
             reports_health: false,
             stop_within: Duration::from_secs(5),

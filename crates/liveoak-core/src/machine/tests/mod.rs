@@ -31,6 +31,7 @@ mod shape;
 mod stable_runs;
 mod stop;
 mod stop_stages;
+mod stuck;
 mod survivors;
 mod table;
 mod test_driver;
