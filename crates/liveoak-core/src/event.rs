@@ -2,7 +2,7 @@
 
 use crate::{
     Attempt, AutoShutdownFailure, ChildId, Criticality, Description, Exit, Health, IdleReason, LimitExceeded,
-    Name, Origin, Path, Restart, StartFailure, StopStage, Strategy, Survivors, Time,
+    Name, Origin, Path, Restart, StartFailure, StopStage, Strategy, StuckPoll, Survivors, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,6 +189,15 @@ pub enum EventKind {
     },
     /// All readiness checks of the child pass again.
     ReadyAgain,
+    /// The child is stuck: one of its polls takes longer than its [`PollLimit`](crate::PollLimit).
+    Stuck(Arc<StuckPoll>),
+    /// The child is not stuck any more: the poll is over.
+    Unstuck {
+        /// The attempt number.
+        attempt: Attempt,
+        /// How long the poll took.
+        after: Duration,
+    },
     /// The tree saw deadlines much too late, because the whole process did not run: a signal had suspended it, or its
     /// machine slept. Each of these deadlines was prolonged once, by its original length, but by at most 1 s.
     /// Only the root has this event.
@@ -255,8 +264,8 @@ impl EventKind {
             Self::Released | Self::Paused | Self::Resumed => Severity::Info,
             Self::Stopped { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => Severity::Info,
             Self::Health { health: Health::Unknown | Health::Healthy, .. } => Severity::Info,
-            Self::ReadyAgain => Severity::Info,
-            Self::Unready { .. } => Severity::Warn,
+            Self::ReadyAgain | Self::Unstuck { .. } => Severity::Info,
+            Self::Unready { .. } | Self::Stuck(_) => Severity::Warn,
             Self::TimeJump { .. } | Self::NeedLost { .. } | Self::StoppedForNeed { .. } => Severity::Warn,
             Self::Killed { .. } | Self::Health { health: Health::Degraded | Health::Unhealthy, .. } => {
                 Severity::Warn
@@ -298,6 +307,8 @@ impl EventKind {
             Self::Health { .. } => "health",
             Self::Unready { .. } => "unready",
             Self::ReadyAgain => "ready-again",
+            Self::Stuck(_) => "stuck",
+            Self::Unstuck { .. } => "unstuck",
             Self::TimeJump { .. } => "time-jump",
         }
     }

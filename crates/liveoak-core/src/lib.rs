@@ -26,6 +26,7 @@ mod origin;
 mod report;
 mod snapshot;
 mod spec;
+mod stuck;
 mod survivors;
 mod text;
 mod time;
@@ -57,10 +58,11 @@ pub use spec::{
     Above, AutoShutdown, BodyDifference, CheckKind, CheckSources, CheckSpec, ChildDeclaration, ChildForm,
     ChildSpec, Condition, Criticality, Defaults, Description, Edge, FirstStart, GiveUp, GroupSpec, Jitter,
     KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Mode,
-    Need, Order, PlanAction, PlanStep, Preset, Ready, Restart, RestartCodes, Role, Source, Sources,
-    SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, Written, plan, start_order,
-    tag_problem, title_problem,
+    Need, Order, PlanAction, PlanStep, PollLimit, Preset, Ready, Restart, RestartCodes, Role, Source,
+    Sources, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, WhenStuck, Written,
+    plan, start_order, tag_problem, title_problem,
 };
+pub use stuck::StuckPoll;
 pub use survivors::Survivors;
 pub use text::{bounded_text, error_text};
 pub use time::Time;

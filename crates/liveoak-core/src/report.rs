@@ -1,6 +1,7 @@
 //! The report of a stop: how each child was stopped.
 
-use crate::{Exit, Path};
+use crate::{Exit, Path, StuckPoll};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The stage that the stop of one child reached.
@@ -46,6 +47,8 @@ pub struct StopEntry {
     pub stage: StopStage,
     /// The exit of the attempt; `None` if there was no attempt.
     pub exit: Option<Exit>,
+    /// The poll that exceeded its limit and was not over when the attempt ended or was abandoned.
+    pub stuck: Option<Arc<StuckPoll>>,
 }
 
 /// The most entries of a report. Beyond this number, only forced stops are listed; the others are counted.

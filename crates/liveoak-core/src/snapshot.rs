@@ -2,7 +2,7 @@
 
 use crate::{
     Attempt, CheckKind, ChildHistory, ChildId, ChildSpec, CommandRecord, Condition, Criticality, Exit, Name,
-    Path, Restart, Role, StopStage, Strategy, Time,
+    Path, Restart, Role, StopStage, Strategy, StuckPoll, Time,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +100,8 @@ pub struct ChildView {
     /// `true` if the child runs and no readiness check fails. A supervisor is ready if it runs and every running child
     /// below it is ready.
     pub ready: bool,
+    /// The poll of the live attempt that exceeds its limit; `None` if there is none, or polls have no limit.
+    pub stuck: Option<Arc<StuckPoll>>,
     /// The checks of the live attempt.
     pub checks: Vec<CheckView>,
     /// Its children in the order of their start; members of a group in the order of their addition.

@@ -53,9 +53,10 @@ pub use liveoak_core::{
     Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit,
     LimitExceeded, LimitUse, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES,
     MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, NameError, Need, Order, Origin, Outcome, Panic, Path,
-    PlanAction, PlanStep, Preset, Ready, Refusal, Restart, RestartCodes, RestartRequest, Role, Severity,
-    Snapshot, Source, Sources, SpecError, SpecErrors, SpecProblem, SpecWarning, Standing, StartFailure,
-    StopEntry, StopReport, StopStage, Strategy, Survivors, Text, Time, Unhealthy, Wait, WaitingFor, Written,
+    PlanAction, PlanStep, PollLimit, Preset, Ready, Refusal, Restart, RestartCodes, RestartRequest, Role,
+    Severity, Snapshot, Source, Sources, SpecError, SpecErrors, SpecProblem, SpecWarning, Standing,
+    StartFailure, StopEntry, StopReport, StopStage, Strategy, StuckPoll, Survivors, Text, Time, Unhealthy,
+    Wait, WaitingFor, WhenStuck, Written,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -106,6 +106,9 @@
 //! [`Child::liveness`] restarts it, and [`Child::startup`] decides when it is ready. [`Tree::check_now`] asks all checks once.
 //! A child that reports its health itself ([`Ctx::health`]) declares it ([`Child::reports_health`]).
 //!
+//! [`Supervisor::watch_polls`] and [`Child::watch_polls`] name a child whose code blocks its thread, while it does, and also if
+//! all threads of the runtime are blocked. [`WhenStuck`] says what follows. No heartbeat is needed.
+//!
 //! Some work belongs to the attempt that starts it: subtasks ([`Ctx::spawn`], [`Ctx::spawn_checked`]), blocking
 //! calls ([`Ctx::spawn_blocking`]), and trees that the code of the attempt starts. The attempt ends when all of them have
 //! ended, or is abandoned and reported. The tree does not know tasks and threads that are started by other means
@@ -330,7 +333,7 @@
 pub use liveoak_runtime::{
     AutoShutdown, Backoff, Check, CheckKind, CheckSpec, Child, Condition, Criticality, DedicatedRuntime,
     Defaults, FirstStart, GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order, PendingTree,
-    Preset, Restart, Role, Service, Strategy, Supervisor,
+    PollLimit, Preset, Restart, Role, Service, Strategy, Supervisor, WhenStuck,
 };
 
 // Modes: named sets of children that shall run.
@@ -353,8 +356,8 @@ pub use liveoak_runtime::{
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
     Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity,
-    Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry, StopReport, StopStage, Survivors, Text,
-    Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry, StopReport, StopStage, StuckPoll,
+    Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.

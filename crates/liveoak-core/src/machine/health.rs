@@ -1,7 +1,7 @@
 //! The health of one child: what it reports, what its checks say, and what its state means.
 
 use super::state::{Child, Phase};
-use crate::{Exit, Health, IdleReason};
+use crate::{Exit, Health, IdleReason, StuckPoll, WhenStuck};
 use std::sync::Arc;
 
 impl Child {
@@ -35,14 +35,27 @@ impl Child {
         let least = if self.spec.has_health() { Health::Healthy } else { Health::Unknown };
         let Some(record) = &self.record else { return least };
         let checked = record.checks.as_ref().map_or(Health::Unknown, |checks| checks.health());
-        record.health.max(checked).max(least)
+        let stuck = if self.poll_that_counts().is_some() { Health::Unhealthy } else { Health::Unknown };
+        record.health.max(checked).max(stuck).max(least)
     }
 
     /// Returns why the child has its health, if a check or the child itself says so.
     pub(super) fn health_reason(&self) -> Option<Arc<str>> {
         let record = self.record.as_ref().filter(|_| self.phase == Phase::Running)?;
         let checks = record.checks.as_ref().filter(|checks| checks.health() > record.health);
-        checks.map_or_else(|| record.health_reason.clone(), |checks| checks.reason())
+        let said = checks.map_or_else(|| record.health_reason.clone(), |checks| checks.reason());
+        said.or_else(|| self.poll_that_counts().map(|poll| poll.to_string().into()))
+    }
+
+    /// Returns the poll of the last attempt that exceeds its limit, or exceeded it when the attempt ended.
+    pub(super) fn stuck_poll(&self) -> Option<&Arc<StuckPoll>> {
+        let poll = self.record.as_ref()?.stuck.as_ref()?;
+        Some(poll).filter(|poll| poll.attempt.0 == self.attempt)
+    }
+
+    /// Returns that poll if it makes the child unhealthy.
+    fn poll_that_counts(&self) -> Option<&Arc<StuckPoll>> {
+        self.stuck_poll().filter(|poll| poll.limit.when_stuck == WhenStuck::Unhealthy)
     }
 
     /// Returns `true` if the child runs and a readiness check fails.

@@ -2,7 +2,8 @@
 
 use super::Moment;
 use crate::{
-    Attempt, ChildId, Event, Exit, Health, Name, Path, RequestId, SpecErrors, StopReport, Survivors,
+    Attempt, ChildId, Event, Exit, Health, Name, Path, RequestId, SpecErrors, StopReport, StuckPoll,
+    Survivors,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +32,10 @@ pub enum Input {
     Heartbeat(ChildId, Attempt, bool),
     /// A child reports its health, and why. [`Health::Unknown`] withdraws what it reported before.
     Health(ChildId, Attempt, Health, Option<Arc<str>>),
+    /// A poll of an attempt has exceeded its limit ([`Machine::poll_limit`](super::Machine::poll_limit)).
+    Stuck(ChildId, Attempt, Arc<StuckPoll>),
+    /// No poll of an attempt that was reported as [`Stuck`](Self::Stuck) exceeds its limit any more.
+    Unstuck(ChildId, Attempt),
     /// The answer to [`Effect::Check`]: the same check and try, and what the try said.
     Checked(ChildId, Attempt, u32, u64, Result<(), Arc<str>>),
     /// A command on one child. Answered once, by [`Effect::Reply`].

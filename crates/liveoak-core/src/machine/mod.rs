@@ -46,12 +46,13 @@
 //! 28. `restart` - limits, backoff, restart set, giving up
 //! 29. `exit` - the end of an attempt, and what follows its exit
 //! 30. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 31. `time_jump` - deadlines that are seen late, because the process could not run
-//! 32. `verdict` - what follows from the answers of checks
-//! 33. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 34. `command` - what each command does; adding children and members
-//! 35. `wanted` - which children are wanted: the steps of a change to a mode
-//! 36. `mod` - the machine itself: it takes inputs and gives effects
+//! 31. `stuck` - what follows when a poll takes too long
+//! 32. `time_jump` - deadlines that are seen late, because the process could not run
+//! 33. `verdict` - what follows from the answers of checks
+//! 34. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 35. `command` - what each command does; adding children and members
+//! 36. `wanted` - which children are wanted: the steps of a change to a mode
+//! 37. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -84,6 +85,7 @@ mod state;
 mod stop;
 mod stop_progress;
 mod stopped;
+mod stuck;
 mod survivors;
 mod time_jump;
 mod trial;
@@ -202,6 +204,10 @@ impl Machine {
             Input::Health(id, attempt, health, reason) => {
                 self.if_live(id, attempt, |machine, child| machine.reported_health(child, health, reason));
             }
+            Input::Stuck(id, attempt, poll) => {
+                self.if_live(id, attempt, |machine, child| machine.reported_stuck(child, poll));
+            }
+            Input::Unstuck(id, attempt) => self.if_live(id, attempt, Self::reported_unstuck),
             Input::Checked(id, attempt, index, number, answer) => {
                 self.if_live(id, attempt, |machine, child| {
                     machine.reported_check(child, index, number, answer)

@@ -180,7 +180,7 @@ impl Machine {
                 let (path, stage, took) = (self.arena.path_of(child), StopStage::Abandoned, Duration::ZERO);
                 let is_it = |entry: &StopEntry| entry.stage == stage && entry.path == path;
                 if !self.log_above(self.root).is_some_and(|log| log.report.entries.iter().any(is_it)) {
-                    forced.entries.push(StopEntry { path, took, stage, exit: Some(exit) });
+                    forced.entries.push(StopEntry { path, took, stage, exit: Some(exit), stuck: None });
                 }
             }
             self.open_log(self.root);
@@ -201,7 +201,8 @@ impl Machine {
             return;
         }
         log.members += usize::from(member);
-        let entry = StopEntry { path: self.arena.path_of(child), took, stage, exit: exit.cloned() };
+        let stuck = exit.and_then(|_| self.arena[child].stuck_poll().cloned());
+        let entry = StopEntry { path: self.arena.path_of(child), took, stage, exit: exit.cloned(), stuck };
         if let Some(log) = self.log_above(child) {
             log.report.entries.push(entry);
         }

@@ -205,6 +205,7 @@ impl Machine {
             history: self.history_of(child),
             health_reason: state.health_reason(),
             ready: state.phase == Phase::Running && !state.is_unready() && ready_below,
+            stuck: state.stuck_poll().filter(|_| state.phase.is_live()).cloned(),
             checks: checks.filter(|_| state.phase.is_live()).map(|checks| checks.views()).unwrap_or_default(),
             children,
         }

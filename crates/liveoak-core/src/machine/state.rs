@@ -24,8 +24,8 @@ use super::plan::StopPlan;
 use crate::window::FailureRow;
 use crate::{
     Attempt, AutoShutdownFailure, ChildForm, ChildId, ChildSpec, CommandRecord, Exit, ExitRecord, GroupSpec,
-    Health, IdleReason, LimitExceeded, Name, Order, RequestId, Restart, StopReport, SupervisorSpec,
-    Survivors, Time, Window,
+    Health, IdleReason, LimitExceeded, Name, Order, RequestId, Restart, StopReport, StuckPoll,
+    SupervisorSpec, Survivors, Time, Window,
 };
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -254,6 +254,8 @@ pub(super) struct ChildRecord {
     pub(super) health: Health,
     /// Why, if it said so.
     pub(super) health_reason: Option<Arc<str>>,
+    /// The last poll that exceeded its limit, until it is over. It may be of an earlier attempt ([`Child::stuck_poll`]).
+    pub(super) stuck: Option<Arc<StuckPoll>>,
     /// The checks of the live attempt, once they run.
     pub(super) checks: Option<Box<RunningChecks>>,
     /// When the commands that asked for the start are answered although the child still waits.
@@ -537,6 +539,7 @@ impl Child {
             trial: record.trial,
             health: record.health,
             health_reason: record.health_reason.clone(),
+            stuck: record.stuck.clone(),
             checks: record.checks.clone(),
             wait_deadline: record.wait_deadline,
             stopped_for_need: record.stopped_for_need,

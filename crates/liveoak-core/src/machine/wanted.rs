@@ -127,13 +127,17 @@ impl Machine {
 
     /// Returns the step for one child, by the table above.
     fn mode_step(&self, child: Index, wanted: &WantedChildren, mode: Option<&Mode>) -> (PlanAction, String) {
-        use IdleReason::{Finished, Ignored, NotWanted, Quarantined, StoppedByCommand, SupervisorDown};
+        use IdleReason::{
+            Finished, Ignored, NotWanted, Paused, Quarantined, StoppedByCommand, SupervisorDown,
+        };
         let state = &self.arena[child];
         let of_mode = || mode.map_or("no mode".to_owned(), |mode| format!("mode `{}`", mode.name));
         let keep = |reason: &str| (PlanAction::Keep, reason.to_owned());
         match (state.phase, state.intent, wanted.get(&child)) {
             (_, Intent::Remove, _) => keep("it is being removed"),
             (_, Intent::Stop, Some(_)) => keep("a command stopped it, so it stays stopped"),
+            (_, Intent::Quarantine, Some(_)) => keep("a command quarantined it, so it stays quarantined"),
+            (_, Intent::Quarantine, None) => keep("a command quarantined it"),
             (Phase::Idle(StoppedByCommand), ..) | (_, Intent::Stop, None) => keep("a command stopped it"),
             (Phase::Idle(Finished), _, Some(_)) => keep("it has finished, and does not run again"),
             (Phase::Idle(Finished), ..) => keep("it has finished"),
@@ -147,6 +151,7 @@ impl Machine {
                 (PlanAction::Start, reason)
             }
             (Phase::Idle(Quarantined), _, Some(_)) => keep("it is quarantined"),
+            (Phase::Idle(Paused), _, Some(_)) => keep("it is paused, and starts when it is resumed"),
             (Phase::Idle(SupervisorDown), _, Some(_)) => keep("it is down, and starts with its supervisor"),
             (_, _, Some(_)) => keep("it is wanted already"),
             (Phase::Idle(NotWanted | SupervisorDown), _, None) => keep("it is not wanted, and is down"),
@@ -230,11 +235,12 @@ impl Machine {
     fn want_down(&mut self, child: Index, request: RequestId) -> Option<Outcome> {
         use IdleReason::{Finished, Ignored, NotWanted, StoppedByCommand};
         let state = &mut self.arena[child];
-        let is_commanded = matches!(state.intent, Intent::Stop | Intent::Remove);
+        let is_commanded = matches!(state.intent, Intent::Stop | Intent::Quarantine | Intent::Remove);
         if !is_commanded {
             state.intent = Intent::Unwanted;
         }
-        if let Phase::Idle(StoppedByCommand | NotWanted | Finished | Ignored) = state.phase {
+        let is_down = matches!(state.phase, Phase::Idle(StoppedByCommand | NotWanted | Finished | Ignored));
+        if is_down || is_commanded && state.phase.is_idle() {
             return Some(Outcome::Stopped(StopReport::default()));
         }
         self.expect_answer(child, Some(request), Command::Stop);
@@ -258,6 +264,9 @@ impl Machine {
         let state = &self.arena[child];
         match (state.phase, state.intent) {
             (_, Intent::Stop) => return Err(Refusal::Superseded { by: "a stop" }),
+            (Phase::Stopping { .. }, Intent::Quarantine) => {
+                return Err(Refusal::Superseded { by: "a quarantine" });
+            }
             (_, Intent::Remove) => return Err(Refusal::SupervisorDown),
             (Phase::Running, Intent::Run) => return Ok(Some(Outcome::Ready { id, attempt })),
             (Phase::Idle(IdleReason::Ignored), _) => return Ok(Some(Outcome::Ignored)),
@@ -267,6 +276,12 @@ impl Machine {
             }
             (Phase::Idle(IdleReason::Quarantined), _) => {
                 return Err(Refusal::Down { state: IdleReason::Quarantined.as_str() });
+            }
+            (Phase::Idle(_), _) if state.flags.paused => {
+                // It starts when it is resumed.
+                self.arena[child].intent = Intent::Run;
+                self.request_start(child);
+                return Err(Refusal::Down { state: IdleReason::Paused.as_str() });
             }
             (Phase::Idle(_), _) => {
                 self.check_may_start_again(child)?;

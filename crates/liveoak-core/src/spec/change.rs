@@ -210,6 +210,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         ready,
         start_within,
         heartbeat,
+        poll_limit,
         checks,
         reports_health,
         stop_within,
@@ -258,6 +259,11 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
     note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, |period| {
         period.as_ref().map_or("none".to_owned(), shown_time)
+    });
+    note(restart, &name("poll_limit"), &old.poll_limit, poll_limit, |limit| {
+        limit.as_ref().map_or("none".to_owned(), |limit| {
+            format!("{}, then {}", shown_time(&limit.longest), limit.when_stuck.as_str())
+        })
     });
     note(restart, &name("checks"), &old.checks, checks, |checks| {
         let names: Vec<String> = checks

@@ -297,6 +297,9 @@ impl Check {
         self.refuse_if(spec.run_within == Some(Duration::ZERO), path, "run_within", reason);
         let reason = "it is zero, so no heartbeat could be in time; expected more";
         self.refuse_if(spec.heartbeat == Some(Duration::ZERO), path, "heartbeat", reason);
+        let reason = "it is zero, so no poll could be in time; expected more, or no limit";
+        let is_zero = spec.poll_limit.is_some_and(|limit| limit.longest.is_zero());
+        self.refuse_if(is_zero, path, "poll_limit", reason);
         self.check_checks(path, spec);
         for (field, reason) in spec.description.iter().flat_map(|description| description.problems()) {
             self.refuse(path, field, reason);

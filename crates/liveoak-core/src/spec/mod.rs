@@ -14,6 +14,7 @@
 //! - [`effect`]: settings that have no effect where they are written
 //! - [`mode`]: named sets of children that shall run
 //! - [`order`]: the order of start
+//! - [`polls`]: how long a poll may take
 //! - [`reach`]: whether an intensity can be exceeded at all
 
 mod change;
@@ -25,6 +26,7 @@ mod effect;
 mod give_up;
 mod mode;
 mod order;
+mod polls;
 mod reach;
 mod words;
 
@@ -39,6 +41,7 @@ pub use give_up::GiveUp;
 pub use mode::Mode;
 pub(crate) use mode::below;
 pub use order::start_order;
+pub use polls::{PollLimit, WhenStuck};
 pub use reach::SpecWarning;
 #[cfg(test)]
 pub(crate) use reach::out_of_reach;
@@ -183,6 +186,10 @@ pub struct ChildSpec {
     pub restart_codes: Option<Box<RestartCodes>>,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
+    /// How long one poll of the child may take. With `None`, the limit of the nearest supervisor above that has one
+    /// applies; without such a supervisor there is no limit. The limit of a supervisor or a group is that of the children
+    /// below it.
+    pub poll_limit: Option<PollLimit>,
     /// The checks of the child; `None` if it has none. Supervisors have none.
     pub checks: Option<Arc<[CheckSpec]>>,
     /// `true` if the child reports its health itself ([`Input::Health`](crate::Input)). It is healthy until it reports
@@ -251,6 +258,7 @@ impl Default for ChildSpec {
             run_within: None,
             restart_codes: None,
             heartbeat: None,
+            poll_limit: None,
             checks: None,
             reports_health: false,
             stop_within: Duration::from_secs(5),

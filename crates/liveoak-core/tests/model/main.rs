@@ -45,7 +45,7 @@ use crate::machine_under_test::MachineUnderTest;
 use child::{Mode, NEVER, Phase};
 use liveoak_core::{
     Attempt, ChildDeclaration, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason,
-    Restart, Snapshot, StopStage, Strategy, Time, WaitingFor,
+    Restart, Snapshot, StopStage, Strategy, StuckPoll, Time, WaitingFor, WhenStuck,
 };
 use proptest::prelude::{BoxedStrategy, Strategy as _, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};

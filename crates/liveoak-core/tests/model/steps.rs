@@ -420,6 +420,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         description: _,
         sources: _,
         written: _,
+        poll_limit: _,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));

@@ -217,6 +217,18 @@ where
             }
         }
     }
+
+    fn runtime(&self) -> Option<&Handle> {
+        self.inner.runtime()
+    }
+
+    fn has_polls(&self) -> bool {
+        self.inner.has_polls()
+    }
+
+    fn needs_one_thread(&self) -> bool {
+        self.inner.needs_one_thread()
+    }
 }
 
 /// Asks once. A panic is an error with the text of the panic.

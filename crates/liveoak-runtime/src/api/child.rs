@@ -9,8 +9,8 @@ use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
 use crate::util::lock::lock;
 use liveoak_core::{
-    ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Need, Ready, Refusal, Restart,
-    SupervisorSpec,
+    ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Need, PollLimit, Ready, Refusal,
+    Restart, SupervisorSpec,
 };
 use std::any::Any;
 use std::fmt;
@@ -281,6 +281,21 @@ impl Child {
     #[must_use]
     pub const fn heartbeat(mut self, period: Duration) -> Self {
         self.spec.heartbeat = Some(period);
+        self
+    }
+
+    /// Watches the polls of the child: an event, the snapshot and the stop report show a poll that takes longer than
+    /// `limit`, while it runs, and also if all threads of the runtime are blocked. A plain thread notices it, at most a quarter of
+    /// the limit late, or a millisecond if that is longer; the child needs no heartbeat. [`PollLimit::when_stuck`] sets
+    /// what follows.
+    ///
+    /// Subtasks of the child, and its [checks](Self::check), count as the child; calls of [`spawn_blocking`](Ctx::spawn_blocking) do not.
+    /// A poll that calls `tokio::task::block_in_place` counts too. A [`thread`](Self::thread) has no polls: its start is
+    /// refused. Default: the limit of the nearest supervisor above that [has one](crate::Supervisor::watch_polls), else
+    /// none, which costs nothing.
+    #[must_use]
+    pub const fn watch_polls(mut self, limit: PollLimit) -> Self {
+        self.spec.poll_limit = Some(limit);
         self
     }
 

@@ -13,7 +13,7 @@ use crate::engine::driver::TreeInner;
 use crate::engine::watch::Watch;
 use liveoak_core::{
     Backoff, ChildId, ChildSpec, Condition, Criticality, DeclaredAt, Exit, GroupSpec, Limit, Machine, Moment,
-    Name, Ready, Refusal, Restart, Role,
+    Name, PollLimit, Ready, Refusal, Restart, Role,
 };
 use std::fmt;
 use std::future::Future;
@@ -134,6 +134,13 @@ impl<A: Send + 'static> Group<A> {
     #[must_use]
     pub fn heartbeat(mut self, period: Duration) -> Self {
         self.spec.template.heartbeat = Some(period);
+        self
+    }
+
+    /// Watches the polls of each member; see [`Child::watch_polls`].
+    #[must_use]
+    pub fn watch_polls(mut self, limit: PollLimit) -> Self {
+        self.spec.template.poll_limit = Some(limit);
         self
     }
 

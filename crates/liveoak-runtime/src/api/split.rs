@@ -152,6 +152,11 @@ impl Split {
         let form = match child.kind {
             ChildKind::Leaf(body) => {
                 self.check_runtime(&path, &body, level);
+                if child.spec.poll_limit.is_some() && !body.has_polls() {
+                    let problem = "a thread has no polls to watch; expected no limit, or a task".into();
+                    let problem = SpecProblem::Refused(problem);
+                    self.errors.push(SpecError { path: path.clone(), field: "poll_limit", problem });
+                }
                 let stop_within = child.stop_within_for_service;
                 self.bodies.push(DeclaredBody::Leaf { body, stop_within });
                 ChildForm::Leaf

@@ -354,6 +354,7 @@ impl<F: Future> Future for SubtaskFuture<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { future, end, failure_in } = &mut *self;
+        let _poll = end.ctx.as_ref().and_then(|ctx| ctx.cell.begin_poll());
         end.activity().inspect(|activity| activity.enter());
         let polled = end.run(|| Some(future.as_mut()?.as_mut().poll(cx)));
         end.activity().inspect(|activity| activity.leave());

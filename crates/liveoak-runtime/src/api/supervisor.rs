@@ -18,7 +18,7 @@ use crate::util::signals::{StopSignals, Wish};
 use crate::util::{Either, race};
 use liveoak_core::{
     AutoShutdown, ChildSpec, DeclaredAt, Defaults, Exit, FirstStart, Input, Limit, Machine, Order, Path,
-    SpecErrors, Strategy, SupervisorSpec,
+    PollLimit, SpecErrors, Strategy, SupervisorSpec,
 };
 use std::fmt;
 use std::future::{Future, pending};
@@ -143,6 +143,21 @@ impl Supervisor {
     #[must_use]
     pub const fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
         self.spec.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// Watches the polls of all children below this supervisor that have no limit of their own, also of those that are
+    /// added later. Threads have no polls. See [`Child::watch_polls`].
+    ///
+    /// ```
+    /// # use liveoak_runtime::{PollLimit, Supervisor, WhenStuck};
+    /// # use std::time::Duration;
+    /// let limit = PollLimit::new(Duration::from_millis(500)).when_stuck(WhenStuck::Unhealthy);
+    /// let shop = Supervisor::new("shop").watch_polls(limit);
+    /// ```
+    #[must_use]
+    pub const fn watch_polls(mut self, limit: PollLimit) -> Self {
+        self.own.poll_limit = Some(limit);
         self
     }
 

@@ -8,7 +8,7 @@
 //! A thread cannot be ended from outside. A thread that ignores the stop is abandoned, and reported as such.
 
 use crate::api::ctx::{Ctx, current, with_current};
-use crate::attempt::body::{Body, IntoExit, UserValue, add_user_value};
+use crate::attempt::body::{Body, IntoExit, Try, UserValue, add_user_value};
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::orders::{TaskRegistration, poll_body};
 use crate::attempt::panic::{catch, catch_exit, drop_catching_panics};
@@ -180,6 +180,8 @@ where
         let this = self.as_mut().project();
         let (Some(cell), Some(starter)) = (this.cell.take(), this.starter) else { return Poll::Ready(()) };
         let state = this.state;
+        // The drop of the body belongs to the last poll.
+        let _poll = cell.begin_poll();
         cell.activity.enter();
         let (cell, polled) = poll_body(cell, this.registration, cx, |cell, cx| {
             let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(starter, state, cx)));
@@ -261,8 +263,16 @@ impl Body<Arc<TreeInner>> for OnRuntime {
         }
     }
 
+    fn check(self: Arc<Self>, index: u32, cell: &Arc<LiveAttempt>) -> Option<Try> {
+        Arc::clone(&self.body).check(index, cell)
+    }
+
     fn runtime(&self) -> Option<&Handle> {
         Some(&self.runtime)
+    }
+
+    fn has_polls(&self) -> bool {
+        self.body.has_polls()
     }
 
     fn needs_one_thread(&self) -> bool {
@@ -314,6 +324,10 @@ where
         if let Some(only) = Arc::into_inner(self) {
             add_user_value(values, only.0);
         }
+    }
+
+    fn has_polls(&self) -> bool {
+        false
     }
 }
 

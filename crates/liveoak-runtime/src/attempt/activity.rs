@@ -1,4 +1,5 @@
-//! Whether code of an attempt is running now. Only attempts that must give heartbeats keep count.
+//! Whether code of an attempt is running now. Only attempts that must give heartbeats keep count. Polls of attempts with
+//! a poll limit are noted elsewhere ([`polls`](crate::attempt::polls)).
 //!
 //! An attempt that misses a heartbeat is stuck, unless its runtime had no free thread for it. An attempt whose code
 //! runs at this moment has a thread, so it is judged immediately. For any other attempt, a task on the same runtime
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 pub(crate) struct Activity {
     /// `true` if the attempt must give heartbeats.
     watched: bool,
+    /// `true` if the polls of the attempt have a limit.
+    limited: bool,
     /// A task that shows whether the runtime runs tasks was spawned, and has not run yet.
     probed: AtomicBool,
     /// How many tasks of the attempt are being polled now.
@@ -16,8 +19,12 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    pub(crate) const fn new(watched: bool) -> Self {
-        Self { watched, probed: AtomicBool::new(false), polls: AtomicU16::new(0) }
+    pub(crate) const fn new(watched: bool, limited: bool) -> Self {
+        Self { watched, limited, probed: AtomicBool::new(false), polls: AtomicU16::new(0) }
+    }
+
+    pub(crate) const fn has_poll_limit(&self) -> bool {
+        self.limited
     }
 
     /// Notes that code of the attempt runs until [`leave`](Self::leave).

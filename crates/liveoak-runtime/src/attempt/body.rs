@@ -102,6 +102,11 @@ pub(crate) trait Body<T>: Any + Send + Sync {
         None
     }
 
+    /// Returns `false` if the attempts are no futures that a runtime polls.
+    fn has_polls(&self) -> bool {
+        true
+    }
+
     /// Returns `true` if the attempts can run only on a dedicated runtime of one thread.
     fn needs_one_thread(&self) -> bool {
         false

@@ -5,6 +5,7 @@
 
 use crate::attempt::activity::Activity;
 use crate::attempt::orders::Orders;
+use crate::attempt::polls::{self, Poll, PollEnd};
 use crate::attempt::span::AttemptSpan;
 use crate::attempt::subtasks::{Abort, End, Subtasks};
 use liveoak_core::{Attempt, ChildId, Exit, Path};
@@ -27,6 +28,9 @@ pub(crate) trait AttemptListener: Clone + Send + Sync + Sized + 'static {
 
     /// Returns the path of a child, if it is still part of the tree.
     fn path(&self, id: ChildId) -> Option<Path>;
+
+    /// Returns a number that no other tree has while this one lives.
+    fn address(&self) -> usize;
 }
 
 /// One attempt of one child of the tree `T`. glibc leaves 112 unused bytes before the aligned allocation of a Tokio
@@ -84,10 +88,19 @@ impl<T: AttemptListener> AttemptCell<T> {
         attempt: Attempt,
         on_tree_runtime: bool,
         keep_error: bool,
-        gives_heartbeats: bool,
+        activity: Activity,
     ) -> Arc<Self> {
-        let (activity, orders, subtasks) = (Activity::new(gives_heartbeats), Orders::new(), Subtasks::new());
+        let (orders, subtasks) = (Orders::new(), Subtasks::new());
         Arc::new(Self { tree, id, attempt, on_tree_runtime, keep_error, activity, orders, subtasks })
+    }
+
+    /// Notes that this thread polls code of the attempt until the value is dropped, if polls have a limit.
+    #[inline]
+    pub(crate) fn begin_poll(&self) -> Option<PollEnd> {
+        if !self.activity.has_poll_limit() {
+            return None;
+        }
+        polls::begin(Poll { tree: self.tree.address(), id: self.id, attempt: self.attempt })
     }
 
     /// Ends the attempt and its subtasks by force, as far as this is possible. The tree no longer waits for the attempt.

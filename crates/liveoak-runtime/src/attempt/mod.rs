@@ -7,6 +7,7 @@
 //! * `span` – the `tracing` span of an attempt.
 //! * `subtasks` – the tasks that an attempt has spawned, and when the attempt has ended.
 //! * `dedicated_runtime` – the attempt of a supervisor with a Tokio runtime of its own.
+//! * `polls` – which attempt each thread is polling now.
 //! * `panic` – panics as values.
 
 pub(crate) mod activity;
@@ -15,5 +16,6 @@ pub(crate) mod cell;
 pub(crate) mod dedicated_runtime;
 pub(crate) mod orders;
 pub(crate) mod panic;
+pub(crate) mod polls;
 pub(crate) mod span;
 pub(crate) mod subtasks;

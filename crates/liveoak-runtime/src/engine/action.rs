@@ -4,6 +4,7 @@
 //! perform it outside the lock. Two kinds of effect are performed here, under the lock, because they run no user code: an
 //! event is queued, and a heartbeat check is answered.
 
+use crate::attempt::activity::Activity;
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
@@ -202,16 +203,19 @@ impl<T: AttemptListener> TreeState<T> {
         }
         let handle = self.runtime_for(id);
         let spec = self.machine.spec(id)?;
-        let (keep_error, beats) = (spec.keep_error, spec.heartbeat.is_some());
+        let keep_error = spec.keep_error;
+        let limited = self.has_poll_limits && self.machine.poll_limit(id).is_some();
+        let activity = Activity::new(spec.heartbeat.is_some(), limited);
         match self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))? {
             ChildEntry::Leaf { body, cell: held, .. } => {
-                let cell = AttemptCell::new(tree.clone(), id, attempt, handle.is_none(), keep_error, beats);
+                let cell =
+                    AttemptCell::new(tree.clone(), id, attempt, handle.is_none(), keep_error, activity);
                 *held = Some(Arc::clone(&cell));
                 Some(Action::Start { body: Arc::clone(body), cell, handle })
             }
             ChildEntry::Supervisor { dedicated: Some(own), .. } => {
                 // The thread that keeps a dedicated runtime is not inside the context of a runtime.
-                let cell = AttemptCell::new(tree.clone(), id, attempt, false, keep_error, false);
+                let cell = AttemptCell::new(tree.clone(), id, attempt, false, keep_error, activity);
                 own.cell = Some(Arc::clone(&cell));
                 Some(Action::OpenRuntime { settings: own.settings.clone(), cell })
             }

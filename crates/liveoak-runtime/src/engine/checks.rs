@@ -8,6 +8,7 @@ use crate::engine::state::{ChildEntry, TreeState};
 use crate::util::lock::lock;
 use liveoak_core::{Attempt, ChildId, Input};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
@@ -95,10 +96,14 @@ impl<T: AttemptListener> TreeState<T> {
 impl TreeInner {
     /// Runs a try in a task, and gives its answer to the machine.
     pub(crate) fn begin_try(self: &Arc<Self>, begun: BegunTry<Arc<Self>>) {
-        let BegunTry { cell, ask, index, number, handle } = begun;
+        let BegunTry { cell, mut ask, index, number, handle } = begun;
         let (tree, of) = (Arc::clone(self), Arc::clone(&cell));
         let task = async move {
-            let answer = ask.await;
+            let answer = poll_fn(|cx| {
+                let _poll = of.begin_poll();
+                ask.as_mut().poll(cx)
+            })
+            .await;
             let input = Input::Checked(of.id, of.attempt, index, number, answer);
             tree.input(tree.state(), tree.clock.now(), input, TurnLimit::NO_GROUP_STEPS);
             // The answer of a startup check may have made the child ready.

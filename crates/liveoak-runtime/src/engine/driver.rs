@@ -32,6 +32,7 @@ use crate::engine::drops::Drops;
 use crate::engine::ended::{Ended, FinalReport};
 use crate::engine::events::Broadcast;
 use crate::engine::kept_error::settle_error;
+use crate::engine::poll_watch::PollWatch;
 use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::{ignore_poison, lock};
@@ -73,6 +74,7 @@ pub(crate) struct TreeInner {
     /// Wakes changes to a mode when a later change begins.
     pub(crate) mode_changed: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
+    pub(crate) poll_watch: Arc<PollWatch>,
     pub(crate) drops: Arc<Drops>,
     /// Values that attempts leave to the next attempts.
     pub(crate) carried: CarriedValues,
@@ -133,6 +135,10 @@ impl AttemptListener for Arc<TreeInner> {
     fn path(&self, id: ChildId) -> Option<Path> {
         self.state().machine.path(id)
     }
+
+    fn address(&self) -> usize {
+        Arc::as_ptr(self).addr()
+    }
 }
 
 impl TreeInner {
@@ -166,6 +172,7 @@ impl TreeInner {
             timer_task_notify: Notify::new(),
             mode_changed: Notify::new(),
             watchdog: Arc::new(Watchdog::new()),
+            poll_watch: Arc::default(),
         })
     }
 
@@ -307,6 +314,11 @@ impl TreeInner {
     fn perform_uncaught(self: &Arc<Self>, action: Action<Arc<Self>>) {
         match action {
             Action::Start { body, cell, handle } => {
+                if cell.activity.has_poll_limit()
+                    && let Some(limit) = self.state().machine.poll_limit(cell.id)
+                {
+                    self.poll_watch.begin(self, limit.longest);
+                }
                 body.start(cell, handle.as_ref().unwrap_or(&self.clock.handle));
             }
             Action::OpenRuntime { settings, cell } => {
@@ -385,6 +397,7 @@ impl Drop for ReentryGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt::activity::Activity;
     use crate::attempt::dedicated_runtime::DedicatedRuntime;
     use liveoak_core::{Attempt, ChildDeclaration, ChildForm, ChildSpec, Name, SupervisorSpec};
 
@@ -399,7 +412,10 @@ mod tests {
         let (machine, _) = Machine::new(&declared).expect("a tree");
         let id = machine.root();
         let tree = TreeInner::new(machine, runtime.handle().clone(), None);
-        let cell = |attempt| AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false, false, false);
+        let cell = |attempt| {
+            let activity = Activity::new(false, false);
+            AttemptCell::new(Arc::clone(&tree), id, Attempt(attempt), false, false, activity)
+        };
         let (old, new) = (cell(1), cell(2));
         let handle_is_there = tree.with_state(|state| {
             state.set_supervisor(id, Some(DedicatedRuntime::new("own", 1)), None);

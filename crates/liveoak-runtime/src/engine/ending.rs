@@ -190,6 +190,7 @@ impl TreeInner {
         self.ready_or_ended.notify_waiters();
         self.timer_task_notify.notify_one();
         self.watchdog.end();
+        self.poll_watch.end();
         if let Some(Owner { cell, number }) = &self.owner {
             cell.subtask_ended(*number, None);
         }
@@ -243,7 +244,8 @@ impl State {
 }
 
 fn killed(cell: &Arc<LiveAttempt>) -> StopEntry {
-    StopEntry { path: cell.path(), took: Duration::ZERO, stage: StopStage::Killed, exit: Some(Exit::Killed) }
+    let exit = Some(Exit::Killed);
+    StopEntry { path: cell.path(), took: Duration::ZERO, stage: StopStage::Killed, exit, stuck: None }
 }
 
 /// Reports the children whose values could not be dropped in time. A child that the report names already keeps its exit.
@@ -261,6 +263,7 @@ fn add_abandoned(report: &mut StopReport, paths: impl Iterator<Item = Path>) {
                     took,
                     stage: StopStage::Abandoned,
                     exit: Some(Exit::Abandoned),
+                    stuck: None,
                 });
             }
         }

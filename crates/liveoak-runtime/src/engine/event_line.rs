@@ -126,6 +126,10 @@ impl fmt::Display for Line<'_> {
                 write!(f, "{path}: not ready any more: the check {check} failed: {reason}")
             }
             EventKind::ReadyAgain => write!(f, "{path}: ready again"),
+            EventKind::Stuck(poll) => write!(f, "{path}: stuck: {poll}"),
+            EventKind::Unstuck { after, .. } => {
+                write!(f, "{path}: not stuck any more: the poll took {after:.1?}")
+            }
             EventKind::TimeJump { late, deadlines } => {
                 write!(
                     f,

@@ -38,6 +38,7 @@ mod shape;
 mod stable_runs;
 mod stop;
 mod stop_stages;
+mod stuck;
 mod survivors;
 mod table;
 mod test_driver;

@@ -3,7 +3,7 @@
 
 use crate::{
     Attempt, ChildId, ChildState, ChildView, Event, EventKind, Exit, Health, IdleReason, Snapshot, StopStage,
-    Time, WaitingFor,
+    StuckPoll, Time, WaitingFor, WhenStuck,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -63,6 +63,7 @@ impl Replica {
                     history: None,
                     ready: false,
                     paused: false,
+                    stuck: None,
                     checks: Vec::new(),
                     children: Vec::new(),
                 };
@@ -105,7 +106,7 @@ impl Replica {
                     _ => IdleReason::Finished,
                 };
                 let node = self.set(event, ChildState::Idle(why));
-                (node.started, node.last_exit) = (None, Some(exit.clone()));
+                (node.started, node.last_exit, node.stuck) = (None, Some(exit.clone()), None);
             }
             EventKind::BackingOff { delay, .. } => {
                 self.set(event, ChildState::BackingOff { remaining: *delay });
@@ -157,6 +158,14 @@ impl Replica {
             EventKind::Health { health, .. } => {
                 let before = self.said.insert(event.id, *health).unwrap_or_default();
                 assert_ne!(before, *health, "{} reports the same health twice", event.path);
+            }
+            EventKind::Stuck(poll) => {
+                self.expect(event, poll.attempt, None);
+                self.node(event.id).stuck = Some(Arc::clone(poll));
+            }
+            EventKind::Unstuck { attempt, .. } => {
+                self.expect(event, *attempt, None);
+                self.node(event.id).stuck = None;
             }
             EventKind::Abandoned { attempt } => self.expect(event, *attempt, None),
             other => {
@@ -231,6 +240,7 @@ impl Replica {
             health,
             rules: (node.restart, node.strategy),
             children: node.children.len(),
+            stuck: node.stuck.is_some(),
         };
         assert_eq!(
             seen(told, self.health(told)),
@@ -249,6 +259,8 @@ impl Replica {
             ChildState::Running => {
                 let said = self.said.get(&node.id).copied().unwrap_or_default().max(Health::Healthy);
                 let said = if self.unready.contains(&node.id) { said.max(Health::Degraded) } else { said };
+                let counts = |poll: &Arc<StuckPoll>| poll.limit.when_stuck == WhenStuck::Unhealthy;
+                let said = if node.stuck.as_ref().is_some_and(counts) { Health::Unhealthy } else { said };
                 node.children.iter().map(|kid| self.health(kid)).fold(said, Health::max)
             }
             ChildState::Idle(IdleReason::Ignored) => Health::Healthy,
@@ -281,6 +293,7 @@ struct Seen {
     health: Health,
     rules: (crate::Restart, Option<crate::Strategy>),
     children: usize,
+    stuck: bool,
 }
 
 fn find<'a>(node: &'a mut ChildView, which: &dyn Fn(&ChildView) -> bool) -> Option<&'a mut ChildView> {

@@ -1,0 +1,25 @@
+//! A child that is stuck: one of its polls takes longer than its limit.
+
+use crate::{Attempt, PollLimit, Time};
+use std::fmt;
+use std::sync::Arc;
+
+/// A poll that takes longer than the limit of its child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StuckPoll {
+    /// The attempt whose code is being polled.
+    pub attempt: Attempt,
+    /// When the poll began, up to a quarter of the limit late.
+    pub since: Time,
+    /// The limit that it has exceeded, and what follows.
+    pub limit: PollLimit,
+    /// The thread that runs the poll, and what this thread was doing when the poll exceeded its limit, if the system
+    /// tells.
+    pub place: Arc<str>,
+}
+
+impl fmt::Display for StuckPoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "one poll takes longer than {:?}, on {}", self.limit.longest, self.place)
+    }
+}

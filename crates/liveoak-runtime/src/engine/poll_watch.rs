@@ -1,0 +1,139 @@
+//! The thread that sees polls which take too long, while they run.
+//!
+//! A poll that blocks keeps a worker of its runtime, and all workers may be blocked. So a plain thread looks at the slots
+//! of all threads ([`polls`]) several times within each limit. A poll that it sees again has run since the last
+//! look. The thread measures the time between its looks; a poll itself never reads the clock. A look that comes late
+//! counts as two at most, so a process that was suspended has no stuck children.
+//!
+//! A tree has this thread once a child with a limit has started. Trees without limits have none.
+
+use crate::attempt::cell::AttemptListener as _;
+use crate::attempt::polls::{self, Poll, Slot};
+use crate::engine::action::TurnLimit;
+use crate::engine::driver::TreeInner;
+use crate::util::lock::{ignore_poison, lock};
+use liveoak_core::{Attempt, ChildId, Input, StuckPoll, Time};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+/// How often the thread looks within the shortest limit of the tree.
+const LOOKS: u32 = 4;
+
+/// The shortest and the longest time between two looks.
+const BETWEEN_LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
+
+/// Shared by a tree and its thread.
+#[derive(Default)]
+pub(crate) struct PollWatch {
+    schedule: Mutex<Schedule>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Schedule {
+    /// The time between two looks; `None` before the first child with a limit has started.
+    every: Option<Duration>,
+    ended: bool,
+}
+
+/// The polls that the last look has seen.
+#[derive(Default)]
+struct Seen {
+    /// How long each poll has run at least, by the address of its slot and its number.
+    polls: HashMap<(usize, u64), Duration>,
+    /// The attempts that were reported as stuck.
+    stuck: HashSet<(ChildId, Attempt)>,
+}
+
+impl PollWatch {
+    /// Watches the polls of a tree, of which a child with the limit `longest` starts. If the system refuses the thread,
+    /// polls are not watched.
+    pub(crate) fn begin(self: &Arc<Self>, tree: &Arc<TreeInner>, longest: Duration) {
+        let every = (longest / LOOKS).clamp(BETWEEN_LOOKS.0, BETWEEN_LOOKS.1);
+        let mut schedule = lock(&self.schedule);
+        let before = schedule.every;
+        if before.is_some_and(|before| before <= every) {
+            return;
+        }
+        schedule.every = Some(every);
+        drop(schedule);
+        self.changed.notify_one();
+        if before.is_none() {
+            let (watch, tree) = (Arc::clone(self), Arc::downgrade(tree));
+            let name = "liveoak-polls".to_owned();
+            let _thread = std::thread::Builder::new().name(name).spawn(move || watch.run(&tree));
+        }
+    }
+
+    /// Ends the thread: the tree has ended.
+    pub(crate) fn end(&self) {
+        lock(&self.schedule).ended = true;
+        self.changed.notify_one();
+    }
+
+    fn run(&self, tree: &Weak<TreeInner>) {
+        let mut seen = Seen::default();
+        let mut last = Instant::now();
+        loop {
+            let schedule = lock(&self.schedule);
+            let every = schedule.every.unwrap_or(BETWEEN_LOOKS.1);
+            let left = (last + every).saturating_duration_since(Instant::now());
+            let schedule = ignore_poison(self.changed.wait_timeout(schedule, left)).0;
+            if schedule.ended {
+                return;
+            }
+            drop(schedule);
+            let now = Instant::now();
+            let passed = now - last;
+            if passed < every {
+                continue;
+            }
+            last = now;
+            let Some(tree) = tree.upgrade() else { return };
+            tree.look_at_polls(&mut seen, passed.min(every * 2));
+        }
+    }
+}
+
+impl TreeInner {
+    /// Looks at all threads once, `passed` after the last look, and reports the polls that have become too long or are
+    /// over.
+    fn look_at_polls(self: &Arc<Self>, seen: &mut Seen, passed: Duration) {
+        let mut polls = HashMap::new();
+        let mut stuck = HashSet::new();
+        for slot in polls::slots() {
+            let Some((number, poll)) = slot.read().filter(|(_, poll)| poll.tree == self.address()) else {
+                continue;
+            };
+            let key = (Arc::as_ptr(&slot).addr(), number);
+            let ran = seen.polls.get(&key).map_or(Duration::ZERO, |ran| *ran + passed);
+            polls.insert(key, ran);
+            let attempt = (poll.id, poll.attempt);
+            if !ran.is_zero() && !stuck.contains(&attempt) && self.is_stuck(seen, &slot, &poll, ran) {
+                stuck.insert(attempt);
+            }
+        }
+        for (id, attempt) in seen.stuck.difference(&stuck) {
+            let input = Input::Unstuck(*id, *attempt);
+            self.input(self.state(), self.clock.now(), input, TurnLimit::NO_GROUP_STEPS);
+        }
+        *seen = Seen { polls, stuck };
+    }
+
+    /// Returns `true` if a poll that has run for `ran` exceeds its limit. Reports it, unless its attempt was reported.
+    fn is_stuck(self: &Arc<Self>, seen: &Seen, slot: &Slot, poll: &Poll, ran: Duration) -> bool {
+        let limit = self.state().machine.poll_limit(poll.id).filter(|limit| limit.longest <= ran);
+        let Some(limit) = limit else { return false };
+        if !seen.stuck.contains(&(poll.id, poll.attempt)) {
+            let now = self.clock.now();
+            let since = now.since(Time::ZERO).saturating_sub(ran);
+            let (attempt, since) = (poll.attempt, Time::ZERO.after(since));
+            let place = slot.place().into();
+            let stuck = Arc::new(StuckPoll { attempt, since, limit, place });
+            let input = Input::Stuck(poll.id, attempt, stuck);
+            self.input(self.state(), now, input, TurnLimit::NO_GROUP_STEPS);
+        }
+        true
+    }
+}
