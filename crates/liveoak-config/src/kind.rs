@@ -11,7 +11,7 @@ use crate::reader::Reader;
 use crate::replica::Filled;
 use crate::table::{Node, Table};
 use crate::text::{escaped, near_miss, one_of};
-use liveoak_core::ChildSpec;
+use liveoak_core::{ChildSpec, Ready};
 use liveoak_process::CommandLine;
 use serde_json::{Map, Number, Value};
 use std::time::Duration;
@@ -25,6 +25,8 @@ impl Reader<'_> {
     pub(crate) fn of_kind(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> (Form, u16) {
         let replicas = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
         let replicas = replicas.unwrap_or(1);
+        // The kind decides when the child is ready.
+        spec.ready = Ready::Reported;
         self.check_replica_words(table, replicas);
         let (stop_within, unready_for) = self.kind_stop(table);
         if let Some(within) = stop_within {

@@ -107,12 +107,13 @@ pub(crate) fn read(
     if let Err(errors) = config.declaration().check() {
         let (counts, others): (Vec<_>, Vec<_>) =
             errors.0.into_iter().partition(|error| counts_children(&error.problem));
-        others.iter().for_each(|error| reader.spec_error(error));
+        let of_reader = reader.problems.diagnostics.len();
+        others.iter().for_each(|error| reader.spec_error(error, of_reader));
         // If there are other errors, the children or their backoffs may be incomplete. Each replica counts as a child.
         let judge = !counts.is_empty() && reader.problems.is_empty();
         let expanded = judge.then(|| config.expanded().declaration().check().err()).flatten();
         let errors = expanded.into_iter().flat_map(|errors| errors.0);
-        errors.filter(|error| counts_children(&error.problem)).for_each(|error| reader.spec_error(&error));
+        errors.filter(|error| counts_children(&error.problem)).for_each(|error| reader.spec_error(&error, 0));
     }
     if reader.problems.is_empty() { Ok(config) } else { Err(reader.problems.sorted()) }
 }

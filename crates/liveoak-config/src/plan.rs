@@ -63,6 +63,9 @@ fn programs(old: &ProgramConfig, new: &ProgramConfig) -> BodyDifference {
     if old.replica != new.replica {
         found.restart.push("the number of the replica differs".to_owned());
     }
+    if old.checks != new.checks {
+        found.restart.push("what its checks ask differs".to_owned());
+    }
     if old.ready != new.ready {
         found.in_place.push("its `ready` differs, which counts from its next start".to_owned());
     }

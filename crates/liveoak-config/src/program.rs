@@ -11,7 +11,7 @@ use crate::replica::Filled;
 use crate::shell_syntax::{self, Kind};
 use crate::table::{Node, Table};
 use crate::text::escaped;
-use liveoak_core::{ChildSpec, RestartCodes};
+use liveoak_core::{ChildSpec, Ready, RestartCodes};
 use liveoak_process::{CommandLine, Probe, ProbeKind, Stdin};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +25,8 @@ impl Reader<'_> {
         let replicas = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
         let replicas = replicas.unwrap_or(1);
         let before = self.problems.count();
+        // Without a probe the child reports that it is ready as soon as the program runs.
+        spec.ready = Ready::Reported;
         self.check_replica_words(table, replicas);
         let stdin = table.get("stdin").and_then(|node| self.stdin(node, replicas));
         let filled = Filled::new(table, 1, replicas);

@@ -13,8 +13,9 @@ use liveoak_core::{Backoff, Name, Path, SpecError, SpecProblem};
 const MAX_LISTED: usize = 12;
 
 impl Reader<'_> {
-    /// Records a broken rule at its place.
-    pub(crate) fn spec_error(&mut self, error: &SpecError) {
+    /// Records a broken rule at its place. A key that is the place of one of the first `of_reader` errors is not refused twice:
+    /// the reader knows better what was meant.
+    pub(crate) fn spec_error(&mut self, error: &SpecError, of_reader: usize) {
         let Some(places) = self.places.get(&error.path) else { return };
         let child = escaped(error.path.name());
         let found = match &error.problem {
@@ -55,7 +56,13 @@ impl Reader<'_> {
             }
             // A file cannot break the other rules, because its types allow no such value. Errors of rules that are new in the
             // core are shown at their field.
-            _ => at_field(places, error),
+            _ => {
+                let found = at_field(places, error);
+                if self.problems.diagnostics.iter().take(of_reader).any(|error| error.path == found.path) {
+                    return;
+                }
+                found
+            }
         };
         self.problems.push(found);
     }

@@ -81,7 +81,7 @@ fn restless(name: String, seed: u64, census: &Arc<Census>) -> Child {
             reset_after: Duration::from_secs(1),
             ..Backoff::default()
         }))
-        .limit(Limit::unlimited().on_exceeded(GiveUp::QUARANTINE))
+        .limit(Limit::unlimited())
 }
 
 /// Gives one random command to the tree.

@@ -45,6 +45,11 @@ fn what_a_body_is_made_of_needs_a_restart_and_no_reason_shows_a_value() {
         ("command = \"x\"", "command = \"x\"\nstop = { signal = \"SIGINT\" }", "its stop signal differs"),
         ("command = \"x\"", "command = \"x\"\nstop = { ask = \"leader\" }", "its `ask` differs"),
         (
+            "command = \"x\"\nliveness = { file = \"secret\" }",
+            "command = \"x\"\nliveness = { file = \"other\" }",
+            "what its checks ask differs",
+        ),
+        (
             "kind = \"camera\"\nargs = { device = \"secret\", fps = 1 }",
             "kind = \"camera\"\nargs = { device = \"other\", fps = 1, mode = \"video\" }",
             "its arguments differ: `device`, `mode`",

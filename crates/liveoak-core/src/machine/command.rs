@@ -234,7 +234,7 @@ impl Machine {
         Ok(())
     }
 
-    /// A start by command counts by itself, also while a change to a mode starts the child.
+    /// Makes a start by command count by itself, also while a change to a mode starts the child.
     fn start_counts_as_wanted(&mut self, child: Index) {
         if let Some(record) = &mut self.arena[child].record {
             record.wanted_if_it_starts = false;

@@ -19,40 +19,41 @@
 //! 1. `interface` - inputs, effects, commands and their replies
 //! 2. `plan` - the plan of a stop: when it becomes more forceful
 //! 3. `check_run` - the checks of one attempt: when each is tried, and which fail
-//! 4. `state` - the state of one child, and the legal combinations of its fields
-//! 5. `health` - the health of one child: what it reports, and what its checks say
-//! 6. `copy` - copies of the arena for snapshots, taken a few slots at a time
-//! 7. `arena` - where children are kept and found
-//! 8. `stability` - which attempts are stable, and what a stable run resets
-//! 9. `phase` - what changes along with a phase; one deadline for each child and purpose
-//! 10. `driver_queue` - the effects and events that the driver has not polled yet
-//! 11. `watch` - waits for the end of an attempt, or for the readiness of a child
-//! 12. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 13. `history` - the last exits of each child and the last commands of the tree
-//! 14. `snapshot` - the snapshot of the tree
-//! 15. `explain` - what a child does now and why, as one value
-//! 16. `reply` - when a command is answered, and the report of a stop
-//! 17. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 18. `survivors` - processes that are still alive after their attempt was abandoned
-//! 19. `paused` - what a pause means for one child
-//! 20. `checks` - when the checks of a child are tried
-//! 21. `start` - the start of one attempt
-//! 22. `trial` - trial attempts of quarantined children
-//! 23. `pause` - the commands to pause and to resume
-//! 24. `stopped` - what follows when a child is down
-//! 25. `stop` - the orders to ask and to kill
-//! 26. `needs` - dependencies that hold while a child runs
-//! 27. `auto_shutdown` - the end of a supervisor with its significant children
-//! 28. `restart` - limits, backoff, restart set, giving up
-//! 29. `exit` - the end of an attempt, and what follows its exit
-//! 30. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 31. `stuck` - what follows when a poll takes too long
-//! 32. `time_jump` - deadlines that are seen late, because the process could not run
-//! 33. `verdict` - what follows from the answers of checks
-//! 34. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 35. `command` - what each command does; adding children and members
-//! 36. `wanted` - which children are wanted: the steps of a change to a mode
-//! 37. `mod` - the machine itself: it takes inputs and gives effects
+//! 4. `child_name` - the names of children: given, or made from a slot
+//! 5. `state` - the state of one child, and the legal combinations of its fields
+//! 6. `health` - the health of one child: what it reports, and what its checks say
+//! 7. `copy` - copies of the arena for snapshots, taken a few slots at a time
+//! 8. `arena` - where children are kept and found
+//! 9. `stability` - which attempts are stable, and what a stable run resets
+//! 10. `phase` - what changes along with a phase; one deadline for each child and purpose
+//! 11. `driver_queue` - the effects and events that the driver has not polled yet
+//! 12. `watch` - waits for the end of an attempt, or for the readiness of a child
+//! 13. `condition` - whether a child may start, what it waits for, and which children a restart takes down
+//! 14. `history` - the last exits of each child and the last commands of the tree
+//! 15. `snapshot` - the snapshot of the tree
+//! 16. `explain` - what a child does now and why, as one value
+//! 17. `reply` - when a command is answered, and the report of a stop
+//! 18. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 19. `survivors` - processes that are still alive after their attempt was abandoned
+//! 20. `paused` - what a pause means for one child
+//! 21. `checks` - when the checks of a child are tried
+//! 22. `start` - the start of one attempt
+//! 23. `trial` - trial attempts of quarantined children
+//! 24. `pause` - the commands to pause and to resume
+//! 25. `stopped` - what follows when a child is down
+//! 26. `stop` - the orders to ask and to kill
+//! 27. `needs` - dependencies that hold while a child runs
+//! 28. `auto_shutdown` - the end of a supervisor with its significant children
+//! 29. `restart` - limits, backoff, restart set, giving up
+//! 30. `exit` - the end of an attempt, and what follows its exit
+//! 31. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 32. `stuck` - what follows when a poll takes too long
+//! 33. `time_jump` - deadlines that are seen late, because the process could not run
+//! 34. `verdict` - what follows from the answers of checks
+//! 35. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 36. `command` - what each command does; adding children and members
+//! 37. `wanted` - which children are wanted: the steps of a change to a mode
+//! 38. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -61,6 +62,7 @@ mod arena;
 mod auto_shutdown;
 mod check_run;
 mod checks;
+mod child_name;
 mod command;
 mod condition;
 mod copy;

@@ -20,16 +20,15 @@
 
 use super::Command;
 use super::check_run::RunningChecks;
+pub(super) use super::child_name::ChildName;
 use super::plan::StopPlan;
 use crate::window::FailureRow;
 use crate::{
-    Attempt, AutoShutdownFailure, ChildForm, ChildId, ChildSpec, CommandRecord, Exit, ExitRecord, GroupSpec,
-    Health, IdleReason, LimitExceeded, Name, Order, RequestId, Restart, StopReport, StuckPoll,
-    SupervisorSpec, Survivors, Time, Window,
+    Attempt, AutoShutdownFailure, ChildForm, ChildSpec, CommandRecord, Exit, ExitRecord, GroupSpec, Health,
+    IdleReason, LimitExceeded, Name, Order, RequestId, Restart, StopReport, StuckPoll, SupervisorSpec,
+    Survivors, Time, Window,
 };
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,50 +163,6 @@ pub(super) struct Flags {
     pub(super) let_go: bool,
     /// Only a command starts it (`pause.rs`).
     pub(super) paused: bool,
-}
-
-/// The name of a child: given, or made from its slot (members of groups only).
-#[derive(Clone, Debug)]
-pub(super) enum ChildName {
-    Automatic,
-    Given(Name),
-}
-
-impl ChildName {
-    /// Returns the name as text. If the member was given no name, the text is made from `id`.
-    pub(super) fn text(&self, id: ChildId) -> Cow<'_, str> {
-        match self {
-            Self::Given(name) => name.as_str().into(),
-            Self::Automatic => {
-                let mut text = String::new();
-                self.write(id, &mut text);
-                text.into()
-            }
-        }
-    }
-
-    /// Appends the name to a text.
-    pub(super) fn write(&self, id: ChildId, text: &mut String) {
-        match self {
-            Self::Given(name) => text.push_str(name.as_str()),
-            Self::Automatic => {
-                // Writing to a `String` does not fail.
-                let _ = match id.serial {
-                    0 => write!(text, "{}", id.slot),
-                    serial => write!(text, "{}-{serial}", id.slot),
-                };
-            }
-        }
-    }
-
-    /// Returns the id from which an automatic name was made.
-    pub(super) fn parse_automatic(text: &str) -> Option<ChildId> {
-        let (slot, serial) = match text.split_once('-') {
-            Some((slot, serial)) => (slot.parse().ok()?, serial.parse().ok()?),
-            None => (text.parse().ok()?, 0),
-        };
-        Some(ChildId { slot, serial })
-    }
 }
 
 /// The steps of a child's backoff: how many restarts there were in a row. A success resets the number of restarts

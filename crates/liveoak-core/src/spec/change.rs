@@ -7,7 +7,7 @@ use super::order::start_order;
 use super::{
     ChildDeclaration, ChildForm, ChildSpec, Criticality, Description, GroupSpec, Limit, Role, SupervisorSpec,
 };
-use crate::{Backoff, GiveUp, Jitter, Path};
+use crate::{Backoff, Edge, GiveUp, Jitter, Need, Path, PollLimit};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -200,6 +200,18 @@ fn listed<T>(values: &[T], shown: impl Fn(&T) -> String) -> String {
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
+fn shown_edge(edge: &Edge) -> String {
+    format!("{} {}", edge.child, edge.condition)
+}
+
+fn shown_need(need: &Need) -> String {
+    format!("{} (grace {})", need.child, shown_time(&need.grace))
+}
+
+fn shown_poll_limit(limit: &PollLimit) -> String {
+    format!("{}, then {}", shown_time(&limit.longest), limit.when_stuck.as_str())
+}
+
 /// Notes how two specs differ. `of` stands in front of the name of each field.
 fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDifference) {
     // Every field is named, so that a new one is not forgotten.
@@ -244,12 +256,8 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("unready_for"), &old.unready_for, unready_for, shown_time);
     note(changed, &name("kill_wait"), &old.kill_wait, kill_wait, shown_time);
     note(changed, &name("significant"), &old.significant, significant, ToString::to_string);
-    note(changed, &name("after"), &old.after, after, |edges| {
-        listed(edges, |edge| format!("{} {}", edge.child, edge.condition))
-    });
-    note(changed, &name("needs"), &old.needs, needs, |needs| {
-        listed(needs, |need| format!("{} (grace {})", need.child, shown_time(&need.grace)))
-    });
+    note(changed, &name("after"), &old.after, after, |edges| listed(edges, shown_edge));
+    note(changed, &name("needs"), &old.needs, needs, |needs| listed(needs, shown_need));
     let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
     note(changed, &name("replica_of"), &old.replica_of, replica_of, set);
     note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
@@ -257,25 +265,16 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("history"), &old.history, history, ToString::to_string);
     let restart = &mut found.restart;
     note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
-    note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, |period| {
-        period.as_ref().map_or("none".to_owned(), shown_time)
-    });
+    let time = |time: &Option<Duration>| time.as_ref().map_or("none".to_owned(), shown_time);
+    note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, time);
     note(restart, &name("poll_limit"), &old.poll_limit, poll_limit, |limit| {
-        limit.as_ref().map_or("none".to_owned(), |limit| {
-            format!("{}, then {}", shown_time(&limit.longest), limit.when_stuck.as_str())
-        })
+        limit.as_ref().map_or("none".to_owned(), shown_poll_limit)
     });
     note(restart, &name("checks"), &old.checks, checks, |checks| {
-        let names: Vec<String> = checks
-            .iter()
-            .flat_map(|checks| checks.iter())
-            .map(|check| format!("{} every {}", check.name, shown_time(&check.every)))
-            .collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        let checks = checks.as_deref().unwrap_or_default();
+        listed(checks, |check| format!("{} every {}", check.name, shown_time(&check.every)))
     });
-    note(restart, &name("run_within"), &old.run_within, run_within, |within| {
-        within.as_ref().map_or("none".to_owned(), shown_time)
-    });
+    note(restart, &name("run_within"), &old.run_within, run_within, time);
     note(restart, &name("restart_codes"), &old.restart_codes, restart_codes, |codes| {
         codes.as_ref().map_or("none".to_owned(), |codes| format!("{:?}", codes.codes))
     });

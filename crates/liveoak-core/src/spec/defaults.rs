@@ -334,9 +334,11 @@ impl ChildSpec {
             fill(&mut self.start_within, start_within, defaults.start_within, Source::Defaults);
             fill(&mut self.stop_within, stop_within, defaults.stop_within, Source::Defaults);
             fill(&mut self.kill_wait, kill_wait, defaults.kill_wait, Source::Defaults);
+            fill(&mut self.unready_for, unready_for, defaults.unready_for, Source::Defaults);
             // An inherited time that has no effect is no error.
-            let fits = defaults.unready_for.filter(|time| *time < self.stop_within);
-            fill(&mut self.unready_for, unready_for, fits, Source::Defaults);
+            if *unready_for == Source::Defaults && self.unready_for >= self.stop_within {
+                (self.unready_for, *unready_for) = (Duration::ZERO, Source::BuiltIn);
+            }
         }
         self.resolve_give_up(above);
     }

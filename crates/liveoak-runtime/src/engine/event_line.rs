@@ -116,20 +116,11 @@ impl fmt::Display for Line<'_> {
             EventKind::RestartSet { children } => {
                 write!(f, "{path}: restarts {children} children together")
             }
-            // A child that withdraws its report is only known to run.
-            EventKind::Health { health: Health::Unknown, .. } => write!(f, "{path}: running"),
-            EventKind::Health { health, reason: None } => write!(f, "{path}: {}", health.as_str()),
-            EventKind::Health { health, reason: Some(reason) } => {
-                write!(f, "{path}: {}: {reason}", health.as_str())
-            }
-            EventKind::Unready { check, reason } => {
-                write!(f, "{path}: not ready any more: the check {check} failed: {reason}")
-            }
-            EventKind::ReadyAgain => write!(f, "{path}: ready again"),
-            EventKind::Stuck(poll) => write!(f, "{path}: stuck: {poll}"),
-            EventKind::Unstuck { after, .. } => {
-                write!(f, "{path}: not stuck any more: the poll took {after:.1?}")
-            }
+            EventKind::Health { .. }
+            | EventKind::Unready { .. }
+            | EventKind::ReadyAgain
+            | EventKind::Stuck(_)
+            | EventKind::Unstuck { .. } => write_health(f, &path, &self.0.kind),
             EventKind::TimeJump { late, deadlines } => {
                 write!(
                     f,
@@ -138,5 +129,26 @@ impl fmt::Display for Line<'_> {
             }
             kind => write!(f, "{path}: {}", kind.name()),
         }
+    }
+}
+
+/// Writes the line of an event about the health of a child.
+fn write_health(f: &mut fmt::Formatter<'_>, path: &Shown<'_>, kind: &EventKind) -> fmt::Result {
+    match kind {
+        // A child that withdraws its report is only known to run.
+        EventKind::Health { health: Health::Unknown, .. } => write!(f, "{path}: running"),
+        EventKind::Health { health, reason: None } => write!(f, "{path}: {}", health.as_str()),
+        EventKind::Health { health, reason: Some(reason) } => {
+            write!(f, "{path}: {}: {reason}", health.as_str())
+        }
+        EventKind::Unready { check, reason } => {
+            write!(f, "{path}: not ready any more: the check {check} failed: {reason}")
+        }
+        EventKind::ReadyAgain => write!(f, "{path}: ready again"),
+        EventKind::Stuck(poll) => write!(f, "{path}: stuck: {poll}"),
+        EventKind::Unstuck { after, .. } => {
+            write!(f, "{path}: not stuck any more: the poll took {after:.1?}")
+        }
+        kind => write!(f, "{path}: {}", kind.name()),
     }
 }

@@ -68,7 +68,7 @@ fn c51_a_start_is_reported_as_progress_and_a_failed_first_start_as_an_error() {
         bad.fail("no disk");
         assert_eq!(
             reported(&mut events).await,
-            ["Warn /t/bad exited", "Error /t start-failed", "Info /t/a stopped"]
+            ["Warn /t/bad exited", "Error /t start-failed", "Info /t/a stopped", "Info /t exited"]
         );
         assert!(matches!(tree.join().await.exit, Exit::StartFailed(_)));
         fixture.ended().await;
@@ -112,7 +112,7 @@ fn c51_a_forced_stop_is_a_warning_and_a_clean_stop_is_not() {
         tree.stop().await;
         assert_eq!(
             reported(&mut events).await,
-            ["Info /t/polite stopped", "Warn /t/deaf killed", "Info /t/deaf stopped"]
+            ["Info /t/polite stopped", "Warn /t/deaf killed", "Info /t/deaf stopped", "Info /t exited"]
         );
         fixture.ended().await;
     });

@@ -15,7 +15,8 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Subscriber for EachLine<F> {
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, event: &Event<'_>) {
-        if event.metadata().target() == "liveoak" {
+        // The lines about a whole tree have a target of their own.
+        if matches!(event.metadata().target(), "liveoak" | "liveoak::tree") {
             self.0(event);
         }
     }

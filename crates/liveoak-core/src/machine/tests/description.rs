@@ -4,7 +4,7 @@ use super::shape::{SECOND, group, leaf, secs, sup};
 use super::test_driver::TestDriver;
 use crate::{
     Backoff, CheckKind, CheckSpec, ChildDeclaration, ChildForm, ChildSpec, Command, Criticality, Defaults,
-    Exit, GiveUp, Limit, Machine, Name, Restart, Role, Severity, Source,
+    Exit, GiveUp, Limit, Machine, Name, Ready, Restart, Role, Severity, Source,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +103,7 @@ fn a_child_s_own_settings_override_those_of_its_role_and_of_the_defaults() {
     check.set_failures(1);
     let limit = Limit::new(2, secs(3)).on_exceeded(GiveUp::Escalate);
     let own = plain("a").with(|spec| {
+        spec.ready = Ready::Reported;
         spec.set_restart(Restart::Transient);
         spec.set_backoff(None);
         spec.set_limit(limit);
