@@ -42,8 +42,10 @@ pub(crate) fn init(
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // The status messages of `liveoak up` say when the tree starts and how it has ended.
-    let level = Targets::new().with_default(level).with_target("liveoak::tree", LevelFilter::OFF);
+    // The status messages of `liveoak up` say when the tree starts and how it has ended. A log of all details has the events
+    // without a gap.
+    let of_tree = if level >= LevelFilter::DEBUG { level } else { LevelFilter::OFF };
+    let level = Targets::new().with_default(level).with_target("liveoak::tree", of_tree);
     let stderr = LineWriter { stderr: stderr.with_room(Room::Log), format };
     let base = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(move || stderr.clone());
     let log = match format {
