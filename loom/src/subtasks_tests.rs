@@ -31,7 +31,7 @@ pub(crate) type Exit = &'static str;
 /// An attempt, and how often its end was reported.
 pub(crate) struct Attempt {
     pub(crate) orders: Orders,
-    subtasks: Subtasks<Handle, Exit, ()>,
+    subtasks: Subtasks<Handle, Exit, Option<u8>>,
     ends: AtomicUsize,
 }
 
@@ -194,15 +194,16 @@ fn a_subtask_that_waits_for_the_stop_is_woken_by_the_end_of_its_body() {
 }
 
 #[test]
-fn a_path_that_was_stored_is_found_later() {
+fn the_identity_that_was_stored_first_is_found_later() {
     loom::model(|| {
         let owner = Owner::new();
         let theirs = owner.clone();
-        let writer = thread::spawn(move || theirs.0.subtasks.cache_path(()));
-        let early = owner.0.subtasks.cached_path();
-        writer.join().unwrap();
-        assert!(early.is_none() || owner.0.subtasks.cached_path().is_some());
-        assert_eq!(owner.0.subtasks.cached_path(), Some(()));
+        let store = |owner: &Owner, value| owner.0.subtasks.identity(|known| *known.get_or_insert(value));
+        let writer = thread::spawn(move || store(&theirs, 1));
+        let ours = store(&owner, 2);
+        let found = writer.join().unwrap();
+        assert_eq!(found, ours, "both threads have the value that was stored first");
+        assert_eq!(owner.0.subtasks.identity(|known| *known), Some(ours));
     });
 }
 
