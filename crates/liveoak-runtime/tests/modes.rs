@@ -37,7 +37,7 @@ impl Stage {
         Child::task(name, body).reports_ready().limit(Limit::unlimited())
     }
 
-    /// Returns a child that runs until `job` is asked to end, and then has finished.
+    /// Returns a child that notes its start, and has finished.
     fn job(&self, name: &str) -> Child {
         let stage = self.clone();
         let body = move |ctx: Ctx| {
@@ -78,7 +78,7 @@ fn robot(stage: &Stage) -> Supervisor {
     let motors = Supervisor::new("motors").child(stage.child("left")).child(stage.child("right"));
     Supervisor::new("robot")
         .child(stage.child("bus"))
-        .child(Child::from(motors).map_spec(|spec| spec))
+        .child(motors)
         .child(stage.child("camera").after("bus"))
         .child(stage.child("mapper").after("camera"))
         .child(stage.child("logger"))
@@ -245,6 +245,32 @@ fn what_does_not_come_up_when_a_change_goes_back_is_listed_and_its_own_rules_sta
         assert_eq!(report.not_up[0].step.path.as_str(), "/robot/motors");
         stage.fails("left", false);
         eventually("it is up again", || state(&tree, "/robot/motors/left") == "running").await;
+    });
+}
+
+#[test]
+fn a_change_neither_resumes_what_is_paused_nor_releases_what_a_command_quarantined() {
+    paused(async {
+        let stage = Stage::default();
+        let tree = robot(&stage).start().await.unwrap();
+        tree.pause_child("/robot/mapper").await.unwrap();
+        tree.quarantine_child("/robot/logger").await.unwrap();
+        let plan = tree.plan_mode("mapping").unwrap();
+        let text = plan.to_string();
+        assert!(text.contains("keep /robot/mapper: it is paused, and starts when it is resumed"), "{text}");
+        assert!(text.contains("keep /robot/logger: a command quarantined it"), "{text}");
+        plan.run(OnFailure::Stay).await.unwrap();
+        assert_eq!(state(&tree, "/robot/mapper"), "paused");
+        assert_eq!(state(&tree, "/robot/logger"), "quarantined");
+        tree.resume_child("/robot/mapper").await.unwrap();
+        assert_eq!(state(&tree, "/robot/mapper"), "running", "the mode wants it");
+        tree.pause_child("/robot/mapper").await.unwrap();
+        change(&tree, "left", OnFailure::Stay).await;
+        assert_eq!(state(&tree, "/robot/mapper"), "not-wanted");
+        tree.resume_child("/robot/mapper").await.unwrap();
+        assert_eq!(state(&tree, "/robot/mapper"), "not-wanted", "the mode does not want it");
+        tree.release_child("/robot/logger").await.unwrap();
+        assert_eq!(state(&tree, "/robot/logger"), "running", "a command starts it in any mode");
     });
 }
 

@@ -75,6 +75,7 @@ impl Machine {
             (Phase::Stopping { .. }, Intent::Remove) => Err(Refusal::SupervisorDown),
             (Phase::Stopping { .. }, Intent::Stop | Intent::Quarantine | Intent::Unwanted) => {
                 self.check_may_start_again(child)?;
+                self.end_pause(child);
                 self.start_after_stop(child, request, Command::Start);
                 Ok(())
             }
@@ -122,6 +123,7 @@ impl Machine {
                 // Earlier commands wait for the attempt that is stopped now.
                 self.answer_starts(child, || Err(Refusal::Superseded { by: "a restart" }));
                 self.forget_failures_below(child);
+                self.end_pause(child);
                 self.start_after_stop(child, request, Command::Restart);
                 self.begin_stop(child);
                 Ok(())
@@ -154,6 +156,7 @@ impl Machine {
             Phase::Idle(IdleReason::Quarantined) => self.start_anew(child, request, Command::Release),
             Phase::Stopping { .. } if state.intent == Intent::Quarantine => {
                 self.check_may_start_again(child)?;
+                self.end_pause(child);
                 self.start_after_stop(child, request, Command::Release);
                 Ok(())
             }
@@ -247,7 +250,6 @@ impl Machine {
         state.intent = Intent::Restart;
         state.flags.start_requested |= command == Command::Start;
         self.start_counts_as_wanted(child);
-        self.end_pause(child);
         self.answer(child, |command| match command {
             Command::Stop | Command::Quarantine => Some(Err(Refusal::Superseded { by: "a start" })),
             _ => None,

@@ -9,7 +9,7 @@
 //! | stopped by a command, or being removed | either | keep |
 //! | finished, or not needed here | either | keep |
 //! | down because it was not wanted, or stopping because of it | yes | start |
-//! | quarantined | yes | keep |
+//! | quarantined, or paused | yes | keep |
 //! | any other state | yes | keep; the children below it have steps of their own |
 //! | down | no | keep |
 //! | any other state | no | stop, with all children below it |
@@ -142,6 +142,9 @@ impl Machine {
             (Phase::Idle(Finished), _, Some(_)) => keep("it has finished, and does not run again"),
             (Phase::Idle(Finished), ..) => keep("it has finished"),
             (Phase::Idle(Ignored), ..) => keep("it reported that it is not needed here"),
+            (Phase::Idle(NotWanted), _, Some(_)) if state.flags.paused => {
+                keep("it is paused, and starts when it is resumed")
+            }
             (Phase::Idle(NotWanted), _, Some(needed))
             | (Phase::Stopping { .. }, Intent::Unwanted, Some(needed)) => {
                 let reason = match needed {
@@ -154,7 +157,9 @@ impl Machine {
             (Phase::Idle(Paused), _, Some(_)) => keep("it is paused, and starts when it is resumed"),
             (Phase::Idle(SupervisorDown), _, Some(_)) => keep("it is down, and starts with its supervisor"),
             (_, _, Some(_)) => keep("it is wanted already"),
-            (Phase::Idle(NotWanted | SupervisorDown), _, None) => keep("it is not wanted, and is down"),
+            (Phase::Idle(NotWanted | SupervisorDown | Paused), _, None) => {
+                keep("it is not wanted, and is down")
+            }
             (_, _, None) => (PlanAction::Stop, format!("{} does not want it", of_mode())),
         }
     }
@@ -184,12 +189,17 @@ impl Machine {
         let why = match (state.phase, state.intent, wanted) {
             (Phase::Idle(reason), Intent::Unwanted, true) => {
                 state.intent = Intent::Run;
-                (reason == IdleReason::NotWanted && sup_is_down).then_some(IdleReason::SupervisorDown)
+                match reason {
+                    IdleReason::NotWanted if sup_is_down => Some(IdleReason::SupervisorDown),
+                    IdleReason::NotWanted if state.flags.paused => Some(IdleReason::Paused),
+                    _ => None,
+                }
             }
             // A quarantined child may make a trial, so it has a step of its own.
             (Phase::Idle(reason), Intent::Run, false) if reason != IdleReason::Quarantined || sup_is_down => {
                 state.intent = Intent::Unwanted;
-                (reason == IdleReason::SupervisorDown).then_some(IdleReason::NotWanted)
+                matches!(reason, IdleReason::SupervisorDown | IdleReason::Paused)
+                    .then_some(IdleReason::NotWanted)
             }
             _ => None,
         };
@@ -278,9 +288,9 @@ impl Machine {
                 return Err(Refusal::Down { state: IdleReason::Quarantined.as_str() });
             }
             (Phase::Idle(_), _) if state.flags.paused => {
-                // It starts when it is resumed.
+                // It was paused since the plan was made, and starts when it is resumed.
                 self.arena[child].intent = Intent::Run;
-                self.request_start(child);
+                self.park_if_paused(child);
                 return Err(Refusal::Down { state: IdleReason::Paused.as_str() });
             }
             (Phase::Idle(_), _) => {
