@@ -95,9 +95,9 @@ pub enum EventKind {
         exit: Exit,
         /// The time since the attempt was begun.
         ran: Duration,
-        /// `true` if a command, a restart set or the supervisor stopped the child. `false` if the child ended by
-        /// itself, or was stopped because of a start timeout, a missed heartbeat, or a body that ended before its
-        /// subtasks.
+        /// `true` if a command, a change of the mode, a restart set, a lost need or the supervisor stopped the child.
+        /// `false` if the child ended by itself, or was stopped because of a start timeout, the end of its longest run, a
+        /// failed check, a missed heartbeat, or a body that ended before its subtasks.
         stopped_by_others: bool,
     },
     /// The child is restarted after a delay.
@@ -117,7 +117,8 @@ pub enum EventKind {
         /// The attempt number.
         attempt: Attempt,
     },
-    /// The child could not be killed and is abandoned: nothing waits for it any more.
+    /// The child is abandoned: it did not end in time after a kill, or it is stuck and its poll limit says so. Nothing waits
+    /// for it any more.
     Abandoned {
         /// The attempt number.
         attempt: Attempt,
@@ -241,7 +242,7 @@ impl EventKind {
     const fn interrupts(&self) -> bool {
         match self {
             Self::BackingOff { .. } | Self::Finished | Self::Ignored | Self::AutoShutdown => true,
-            Self::Stopped { why, .. } => matches!(why, IdleReason::StoppedByCommand),
+            Self::Stopped { why, .. } => !matches!(why, IdleReason::SupervisorDown),
             _ => false,
         }
     }

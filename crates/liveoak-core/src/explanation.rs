@@ -1,8 +1,8 @@
 //! The answer to "what does this child do now, and why?", as a value that prints as one screen.
 
 use crate::{
-    Attempt, CheckSpec, ChildId, ChildSpec, ChildState, CommandRecord, DeclaredAt, ExitRecord, Health,
-    LimitUse, Path, Ready, Source, Span, Strategy, Time,
+    Attempt, CheckSpec, ChildId, ChildSpec, ChildState, CommandRecord, DeclaredAt, Edge, ExitRecord, Health,
+    LimitUse, Path, PollLimit, Ready, RestartCodes, Source, Span, Strategy, Time,
 };
 use std::collections::VecDeque;
 use std::fmt;
@@ -167,6 +167,7 @@ impl Explanation {
             ("start deadline", sources.start_within),
             ("stop deadline", sources.stop_within),
             ("wait after a kill", sources.kill_wait),
+            ("drain", sources.unready_for),
             ("interval of checks", check(|check| not_own(check.sources.every))),
             ("failures of checks", check(|check| not_own(check.sources.failures))),
         ];
@@ -175,7 +176,7 @@ impl Explanation {
             let of: Vec<&str> = of.collect();
             (!of.is_empty()).then(|| format!("{source}: {}", of.join(", ")))
         };
-        let sources = [Source::Role, Source::Criticality, Source::Defaults, Source::Own];
+        let sources = [Source::Role, Source::Criticality, Source::Defaults, Source::File, Source::Own];
         let parts: Vec<String> = sources.into_iter().filter_map(from).collect();
         // A child whose settings are all its own or built in needs no line.
         let only_own = parts.iter().all(|part| part.starts_with(Source::Own.as_str()));
@@ -203,10 +204,25 @@ impl Explanation {
             bound("ready within", spec.start_within);
         }
         bound("stop within", spec.stop_within);
+        bound("run within", spec.run_within.unwrap_or(Duration::MAX));
+        if !spec.unready_for.is_zero() {
+            bound("unready for", spec.unready_for);
+        }
         if let Some(period) = spec.heartbeat {
             bound("heartbeat every", period);
         }
-        parts.extend(spec.after.iter().map(|edge| format!("after {} {}", edge.child, edge.condition)));
+        let polls = |limit: PollLimit| {
+            format!("polls within {}, then {}", Span(limit.longest), limit.when_stuck.as_str())
+        };
+        parts.extend(spec.poll_limit.map(polls));
+        let codes = |codes: &RestartCodes| format!("restart codes {:?}", codes.codes);
+        parts.extend(spec.restart_codes.as_deref().map(codes));
+        let is_needed = |edge: &&Edge| spec.needs.iter().any(|need| need.child == edge.child);
+        let only_after = spec.after.iter().filter(|edge| !is_needed(edge));
+        parts.extend(only_after.map(|edge| format!("after {} {}", edge.child, edge.condition)));
+        parts.extend(
+            spec.needs.iter().map(|need| format!("needs {} (grace {})", need.child, Span(need.grace))),
+        );
         parts.join(", ")
     }
 }

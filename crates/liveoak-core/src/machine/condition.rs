@@ -158,7 +158,7 @@ impl Machine {
 
     /// Returns the state of an edge of `child`. If the child also needs the sibling, a ready sibling is not enough while the
     /// need does not hold.
-    fn edge_state(&self, sup: Index, child: Index, edge: &Edge) -> DependencyState {
+    pub(super) fn edge_state(&self, sup: Index, child: Index, edge: &Edge) -> DependencyState {
         let state = self.dependency_state(sup, edge);
         let mut needs = self.arena[child].spec.needs.iter();
         let lost = needs.any(|need| need.child == edge.child && !self.need_holds(sup, need));
@@ -193,7 +193,7 @@ impl Machine {
         let is_up = |below: &Index| {
             let state = &self.arena[*below];
             let finished = matches!(state.phase, Phase::Idle(IdleReason::Finished | IdleReason::Ignored));
-            !state.intent.is_to_run() || finished || up(*below)
+            !state.intent.is_to_run() || state.is_down_by_command() || finished || up(*below)
         };
         let below = self.arena[child].sup.as_ref().map_or(&[][..], |sup| sup.ordered());
         up(child) && below.iter().all(is_up)
@@ -298,6 +298,9 @@ impl Machine {
             (Some(Phase::Running), Condition::Completed) => "was not done in time",
             (Some(Phase::Running), Condition::Ready) => "runs but was not ready again in time",
             (Some(Phase::Running), _) => "is ready but was not healthy in time",
+            (Some(Phase::BackingOff), _) if sibling.is_some_and(|sibling| sibling.is_stopped_for_need()) => {
+                "was stopped because a sibling that it needs was lost"
+            }
             (Some(Phase::BackingOff), _) => "keeps failing",
             _ if sibling.is_some_and(|sibling| sibling.flags.stopped_by_others) => {
                 "was stopped before it was done"

@@ -45,8 +45,8 @@ impl Machine {
     /// Ends an attempt. Every attempt that began ends here.
     ///
     /// If others stopped the child, the reason of that stop decides what follows. Otherwise the exit decides: either the
-    /// reported exit, or the `cause` for which the machine stopped the child (a start timeout, a missed heartbeat, a body
-    /// that ended before its subtasks, the failure of a supervisor's child).
+    /// reported exit, or the `cause` for which the machine stopped the child (a start timeout, the end of its longest run, a
+    /// failed check, a missed heartbeat, a body that ended before its subtasks, the failure of a supervisor's child).
     pub(super) fn on_attempt_ended(&mut self, child: Index, exit: Exit, stage: StopStage) {
         let state = &self.arena[child];
         let was_stopping = state.phase.is_stopping();

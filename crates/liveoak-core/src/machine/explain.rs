@@ -105,7 +105,7 @@ impl Machine {
         }
         for edge in &self.arena[child].spec.after {
             let Some(&sibling) = self.arena.sup(sup).names.get(&edge.child) else { continue };
-            if self.dependency_state(sup, edge) != DependencyState::Satisfied {
+            if self.edge_state(sup, child, edge) != DependencyState::Satisfied {
                 let what = WaitingFor::Edge(edge.child.clone(), edge.condition);
                 let end = self.end_of_wait(sup, child, &what);
                 let remaining = (end != Time::NEVER).then(|| end.since(self.now));
@@ -305,6 +305,9 @@ impl Machine {
             (None, Some((path, command))) => format!("with {path}, by a command {}", self.given(&command)),
             (None, None) if state.flags.in_restart_set => {
                 "with its restart set, after a sibling ended".to_owned()
+            }
+            (None, None) if state.is_stopped_for_need() => {
+                "because a sibling that it needs was lost for longer than its grace".to_owned()
             }
             (None, None) => "because its supervisor ends".to_owned(),
         };

@@ -42,9 +42,17 @@ impl Child {
     /// Returns why the child has its health, if a check or the child itself says so.
     pub(super) fn health_reason(&self) -> Option<Arc<str>> {
         let record = self.record.as_ref().filter(|_| self.phase == Phase::Running)?;
+        let checked = record.checks.as_ref().map_or(Health::Unknown, |checks| checks.health());
+        let stuck = || self.poll_that_counts().map(|poll| poll.to_string().into());
+        // Of two that are equally bad, what the child itself or a check says comes first.
+        if record.health.max(checked) < Health::Unhealthy
+            && let Some(reason) = stuck()
+        {
+            return Some(reason);
+        }
         let checks = record.checks.as_ref().filter(|checks| checks.health() > record.health);
         let said = checks.map_or_else(|| record.health_reason.clone(), |checks| checks.reason());
-        said.or_else(|| self.poll_that_counts().map(|poll| poll.to_string().into()))
+        said.or_else(stuck)
     }
 
     /// Returns the poll of the last attempt that exceeds its limit, or exceeded it when the attempt ended.

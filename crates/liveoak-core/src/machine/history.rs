@@ -65,8 +65,11 @@ impl Machine {
             let by_command =
                 self.arena[child].is_down_by_command() && phase != Phase::Idle(IdleReason::Paused);
             let kept = self.arena.record_or_new(child);
-            // A pause changes nothing about why the child is down, or is being stopped or started.
-            if record.command != "pause" {
+            // A pause changes nothing about why the child is down, or is being stopped or started. A resume does only if it
+            // starts the child.
+            let starts = matches!(phase, Phase::Waiting | Phase::Starting | Phase::Running);
+            let changes = record.command != "pause" && (record.command != "resume" || starts);
+            if changes {
                 let open = matches!(phase, Phase::Waiting | Phase::Starting | Phase::Stopping { .. });
                 (kept.command, kept.command_open) = (Some(record), open);
             } else if !kept.command_open && !by_command {

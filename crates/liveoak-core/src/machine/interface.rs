@@ -212,7 +212,7 @@ pub enum Outcome {
     Stopped(StopReport),
     /// The child is no longer part of the tree.
     Removed(StopReport),
-    /// The child is paused, with all children below it.
+    /// The child is paused, with all children below it. The members of a group follow one by one.
     Paused,
     /// The child is not paused any more, and no child below it is. It runs, or it is down for another reason.
     Resumed,

@@ -249,8 +249,8 @@ impl Machine {
         }
     }
 
-    /// Returns the next effect like [`poll_effect`](Self::poll_effect), but does not continue the stop of a dynamic
-    /// group, which can have an effect for each member. Use it in a driver that shares the work among threads.
+    /// Returns the next effect like [`poll_effect`](Self::poll_effect), but does not continue the stop, the pause or the
+    /// resume of a dynamic group, which can have an effect for each member. Use it in a driver that shares the work among threads.
     #[inline]
     pub fn poll_queued_effect(&mut self) -> Option<Effect> {
         self.driver_queue.effects.pop_front()
@@ -284,5 +284,11 @@ impl Machine {
     #[must_use]
     pub const fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// Returns `true` if the tree has ended, or stops.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ended || self.arena[self.root].phase.is_stopping()
     }
 }

@@ -2,8 +2,7 @@
 //! exceeded, the supervisor gives up on the child.
 
 use super::Machine;
-use super::state::{Index, Phase, Purpose};
-use crate::backoff::jitter;
+use super::state::{Index, Phase};
 use crate::window::LimitCheck;
 use crate::{EventKind, Exit, GiveUp, IdleReason, Limit, LimitExceeded, Restart};
 use std::sync::Arc;
@@ -33,7 +32,11 @@ impl Machine {
             if let Some((limit, exceeded)) = self.record_restart(sup, child, &exit) {
                 return self.give_up(sup, child, limit.give_up, exceeded);
             }
-            wait = self.next_delay(child, counts_as_failure(&exit));
+            wait = if counts_as_failure(&exit) {
+                self.next_delay(child, |steps| &mut steps.failures)
+            } else {
+                self.next_delay(child, |steps| &mut steps.ends)
+            };
         }
         let (delay, nth) = wait;
         let flags = &mut self.arena[child].flags;
@@ -48,13 +51,7 @@ impl Machine {
         if self.quarantine_if_survived(child) {
             return;
         }
-        if delay.is_zero() {
-            return self.request_start(child);
-        }
-        self.set_phase(child, Phase::BackingOff);
-        self.set_timer_in(child, Purpose::Phase, delay);
-        self.emit(child, || EventKind::BackingOff { delay, nth });
-        self.mark_to_evaluate(Some(sup));
+        self.back_off(child, delay, nth);
     }
 
     /// Counts a restart that a child asked for. Returns `true` if it has no cost. A failed first start, and more requests
@@ -105,20 +102,6 @@ impl Machine {
             in_a_row: measure == Measure::OwnRow,
         };
         Some((limit, exceeded))
-    }
-
-    /// Counts a restart in the backoff. Returns the delay before the next attempt, and the number of restarts in a row,
-    /// including this one.
-    fn next_delay(&mut self, child: Index, failed: bool) -> (Duration, u32) {
-        let state = &self.arena[child];
-        let Some(backoff) = state.spec.backoff else { return (Duration::ZERO, 0) };
-        // Children that fail within one input get different delays.
-        let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
-        let steps = &mut self.arena.record_or_new(child).backoff;
-        let step = if failed { &mut steps.failures } else { &mut steps.ends };
-        let delay = backoff.delay(*step, random);
-        *step = step.saturating_add(1);
-        (delay, *step)
     }
 
     /// Takes the siblings of a restart set down, and lets the whole set start in order. [`advance`](Self::advance)

@@ -21,7 +21,7 @@ use super::condition::DependencyState;
 use super::state::{Child, Index, Phase, Readiness};
 use super::watch::Awaits;
 use super::{Command, Machine, Outcome, Refusal};
-use crate::{Attempt, ChildId, Condition, Order, RequestId};
+use crate::{Attempt, ChildId, Condition, IdleReason, Order, RequestId};
 use std::collections::BTreeSet;
 
 /// The attempt whose code waits.
@@ -45,6 +45,8 @@ pub enum Awaited {
     Answer(RequestId, ChildId),
     /// The readiness of the tree.
     Ready,
+    /// The readiness of a child that a change of the mode starts.
+    ReadyChild(ChildId),
     /// The end of the tree.
     End,
 }
@@ -65,6 +67,7 @@ impl Machine {
         match awaited {
             Awaited::End => needs_end(self.root),
             Awaited::Ready => needs_ready(self.root),
+            Awaited::ReadyChild(id) => self.arena.index_of(id).is_some_and(needs_ready),
             Awaited::Answer(request, id) => match self.awaited_command(request, id) {
                 None => match (self.watched_by(request, id), self.arena.index_of(id)) {
                     (Some(Awaits::Exit(_)), Some(target)) => needs_end(target),
@@ -110,7 +113,11 @@ impl Machine {
                     let below = self.arena.children(child);
                     search.open.extend(below.filter(|child| holds_back(&self.arena[*child])));
                 }
-                Phase::Waiting | Phase::BackingOff | Phase::Stopping { .. }
+                // A change of the mode is about to start it.
+                Phase::Idle(IdleReason::NotWanted)
+                | Phase::Waiting
+                | Phase::BackingOff
+                | Phase::Stopping { .. }
                     if state.intent.is_to_run() && self.start_needs(child, &mut search) =>
                 {
                     return true;
@@ -145,8 +152,13 @@ impl Machine {
         }
         for edge in &state.spec.after {
             let Some(sibling) = rules.names.get(&edge.child).copied() else { continue };
-            if self.dependency_state(sup, edge) == DependencyState::Satisfied {
+            if self.edge_state(sup, child, edge) == DependencyState::Satisfied {
                 continue;
+            }
+            // A supervisor that runs is not ready for a child that needs it before its own children are.
+            if self.arena[sibling].phase == Phase::Running {
+                let below = self.arena[sibling].sup.as_ref().map_or(&[][..], |sup| sup.ordered());
+                search.open.extend(below);
             }
             if sibling == own && edge.condition == Condition::Completed {
                 return true;

@@ -1,10 +1,11 @@
 //! What follows when a child is down: it stays down, starts again, or leaves the tree. Also the end of the tree.
 
-use super::state::{Index, Intent, Phase, Purpose};
+use super::state::{BackoffSteps, Index, Intent, Phase, Purpose};
 use super::{Command, Effect, Machine, Outcome, Refusal};
 use crate::backoff::jitter;
 use crate::{EventKind, Exit, Health, IdleReason, Restart, StopStage, Time};
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Machine {
     /// Decides what follows a stop by others. The child starts again after a restart by command or in a restart set.
@@ -50,10 +51,20 @@ impl Machine {
             } else if !self.quarantine_if_survived(child) && !self.park_if_paused(child) {
                 self.enqueue_start(child);
             }
+        } else if for_need && self.arena[child].is_trial() {
+            self.end_trial(child);
         } else if starts_again {
             if !self.quarantine_if_survived(child) && !self.park_if_paused(child) {
                 if for_need { self.back_off_for_need(child) } else { self.request_start(child) }
             }
+        } else if intent == Intent::Unwanted && self.arena[child].is_trial() {
+            // The tree has still given up on it.
+            let report = self.close_log(child);
+            self.end_trial(child);
+            self.answer(child, |command| match command {
+                Command::Stop => Some(Ok(Outcome::Stopped(report.clone()))),
+                _ => Some(Err(Refusal::Superseded { by: "a change of the mode" })),
+            });
         } else {
             let why = match intent {
                 Intent::Run | Intent::Restart => IdleReason::SupervisorDown,
@@ -71,19 +82,36 @@ impl Machine {
     /// Delays the next attempt of a child that was stopped for a need, so that a need that comes and goes does not start and
     /// stop the child all the time.
     fn back_off_for_need(&mut self, child: Index) {
+        let (delay, nth) = self.next_delay(child, |steps| &mut steps.stops);
+        self.back_off(child, delay, nth);
+    }
+
+    /// Counts a restart in one of the steps of the backoff. Returns the delay before the next attempt, and the number of
+    /// restarts in a row, including this one.
+    pub(super) fn next_delay(
+        &mut self,
+        child: Index,
+        step: fn(&mut BackoffSteps) -> &mut u32,
+    ) -> (Duration, u32) {
         let state = &self.arena[child];
-        let Some(backoff) = state.spec.backoff else { return self.request_start(child) };
+        let Some(backoff) = state.spec.backoff else { return (Duration::ZERO, 0) };
+        // Children that fail within one input get different delays.
         let random = jitter(self.random, self.arena.names_up_from(child), state.attempt);
-        let steps = &mut self.arena.record_or_new(child).backoff.stops;
-        let delay = backoff.delay(*steps, random);
-        *steps = steps.saturating_add(1);
-        let nth = *steps;
+        let step = step(&mut self.arena.record_or_new(child).backoff);
+        let delay = backoff.delay(*step, random);
+        *step = step.saturating_add(1);
+        (delay, *step)
+    }
+
+    /// Lets a child start again after a delay.
+    pub(super) fn back_off(&mut self, child: Index, delay: Duration, nth: u32) {
         if delay.is_zero() {
             return self.request_start(child);
         }
         self.set_phase(child, Phase::BackingOff);
         self.set_timer_in(child, Purpose::Phase, delay);
         self.emit(child, || EventKind::BackingOff { delay, nth });
+        self.mark_to_evaluate(self.arena[child].parent);
     }
 
     /// Sets a child idle, and answers the commands that waited for this. Takes the child out of the tree if it `leaves`.

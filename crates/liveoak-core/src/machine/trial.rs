@@ -16,7 +16,7 @@
 //! of its children, so its trial is judged every `reset_after`.
 
 use super::Machine;
-use super::state::{Index, Phase, Purpose};
+use super::state::{Index, Intent, Phase, Purpose};
 use crate::{EventKind, IdleReason};
 
 impl Machine {
@@ -24,7 +24,9 @@ impl Machine {
     pub(super) fn schedule_trial(&mut self, child: Index) {
         let record = self.arena[child].record.as_ref();
         let retry_after = record.and_then(|record| record.gave_up.as_ref()?.retry_after);
-        let makes_none = self.survivors_of(child).is_some() || self.arena[child].flags.paused;
+        let state = &self.arena[child];
+        let unwanted = state.intent == Intent::Unwanted;
+        let makes_none = self.survivors_of(child).is_some() || state.flags.paused || unwanted;
         if let Some(retry_after) = retry_after.filter(|_| !makes_none) {
             self.set_timer_in(child, Purpose::Phase, retry_after);
         }

@@ -10,14 +10,15 @@
 //! | finished, or not needed here | either | keep |
 //! | down because it was not wanted, or stopping because of it | yes | start |
 //! | quarantined, or paused | yes | keep |
+//! | down because it was not wanted, and can run only once | yes | keep |
 //! | any other state | yes | keep; the children below it have steps of their own |
-//! | down | no | keep |
+//! | down, and not quarantined by its limit | no | keep |
 //! | any other state | no | stop, with all children below it |
 //!
 //! [`prepare_mode`](Machine::prepare_mode) sets the intents of the children that are down. So a supervisor that starts
 //! or restarts during the change starts the right children. Each other step is one [`Input::Want`](super::Input::Want).
 
-use super::state::{Index, Intent, Phase, SupervisorPhase};
+use super::state::{Index, Intent, Phase, Purpose, SupervisorPhase};
 use super::{Command, Effect, Machine, Outcome, Refusal, Wanted};
 use crate::spec::below;
 use crate::{
@@ -142,6 +143,7 @@ impl Machine {
             (Phase::Idle(Finished), _, Some(_)) => keep("it has finished, and does not run again"),
             (Phase::Idle(Finished), ..) => keep("it has finished"),
             (Phase::Idle(Ignored), ..) => keep("it reported that it is not needed here"),
+            (Phase::Idle(NotWanted), _, Some(_)) if state.is_used_up() => keep("it can run only once"),
             (Phase::Idle(NotWanted), _, Some(_)) if state.flags.paused => {
                 keep("it is paused, and starts when it is resumed")
             }
@@ -156,6 +158,9 @@ impl Machine {
             (Phase::Idle(Quarantined), _, Some(_)) => keep("it is quarantined"),
             (Phase::Idle(Paused), _, Some(_)) => keep("it is paused, and starts when it is resumed"),
             (Phase::Idle(SupervisorDown), _, Some(_)) => keep("it is down, and starts with its supervisor"),
+            (Phase::Idle(Quarantined), Intent::Unwanted, None) => {
+                keep("it is not wanted, and is quarantined")
+            }
             (_, _, Some(_)) => keep("it is wanted already"),
             (Phase::Idle(NotWanted | SupervisorDown | Paused), _, None) => {
                 keep("it is not wanted, and is down")
@@ -181,6 +186,7 @@ impl Machine {
             }
         }
         self.settle();
+        self.origin = None;
     }
 
     fn prepare_wanted(&mut self, sup: Index, child: Index, wanted: bool) {
@@ -189,6 +195,10 @@ impl Machine {
         let why = match (state.phase, state.intent, wanted) {
             (Phase::Idle(reason), Intent::Unwanted, true) => {
                 state.intent = Intent::Run;
+                if reason == IdleReason::Quarantined && !sup_is_down {
+                    self.schedule_trial(child);
+                }
+                let state = &self.arena[child];
                 match reason {
                     IdleReason::NotWanted if sup_is_down => Some(IdleReason::SupervisorDown),
                     IdleReason::NotWanted if state.flags.paused => Some(IdleReason::Paused),
@@ -243,14 +253,22 @@ impl Machine {
 
     /// Stops a child that is no longer wanted. Returns the answer if there is nothing to wait for.
     fn want_down(&mut self, child: Index, request: RequestId) -> Option<Outcome> {
-        use IdleReason::{Finished, Ignored, NotWanted, StoppedByCommand};
+        use IdleReason::{Finished, Ignored, NotWanted, Quarantined, StoppedByCommand};
         let state = &mut self.arena[child];
         let is_commanded = matches!(state.intent, Intent::Stop | Intent::Quarantine | Intent::Remove);
         if !is_commanded {
             state.intent = Intent::Unwanted;
         }
-        let is_down = matches!(state.phase, Phase::Idle(StoppedByCommand | NotWanted | Finished | Ignored));
-        if is_down || is_commanded && state.phase.is_idle() {
+        let is_down = matches!(
+            state.phase,
+            Phase::Idle(StoppedByCommand | NotWanted | Finished | Ignored | Quarantined)
+        );
+        let phase = state.phase;
+        if phase == Phase::Idle(Quarantined) {
+            // It makes no trial before it is wanted again.
+            self.set_timer(child, Purpose::Phase, Time::NEVER);
+        }
+        if is_down || is_commanded && phase.is_idle() {
             return Some(Outcome::Stopped(StopReport::default()));
         }
         self.expect_answer(child, Some(request), Command::Stop);

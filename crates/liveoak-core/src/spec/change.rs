@@ -276,7 +276,9 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     });
     note(restart, &name("run_within"), &old.run_within, run_within, time);
     note(restart, &name("restart_codes"), &old.restart_codes, restart_codes, |codes| {
-        codes.as_ref().map_or("none".to_owned(), |codes| format!("{:?}", codes.codes))
+        codes
+            .as_ref()
+            .map_or("none".to_owned(), |codes| format!("{:?}, success {:?}", codes.codes, codes.success))
     });
     note(restart, &name("reports_health"), &old.reports_health, reports_health, ToString::to_string);
     note(restart, &name("once"), &old.once, once, ToString::to_string);

@@ -240,7 +240,9 @@ impl Check {
         self.check_child(path, &declared.spec, auto_shutdown);
         let is_group = matches!(declared.form, ChildForm::Group(_));
         let reason = "a dynamic group that is stopped loses its members, so it cannot come back as it was; use `after`";
-        self.refuse_if(is_group && !declared.spec.needs.is_empty(), path, "needs", reason);
+        // A temporary group is refused as a temporary child.
+        let comes_back = declared.spec.restart != Restart::Temporary && !declared.spec.needs.is_empty();
+        self.refuse_if(is_group && comes_back, path, "needs", reason);
         self.check_effect(path, declared, self.may_end);
         if declared.form == ChildForm::Leaf {
             self.check_leaf(path, &declared.spec);

@@ -9,8 +9,9 @@
 //! 5. the defaults of a file,
 //! 6. the built-in defaults.
 //!
-//! `limit` and `backoff` replace as a whole; only the `give_up` of a limit that does not say it comes from the next in
-//! this order. The deadlines (`start_within`, `stop_within`, `kill_wait`, `unready_for`) of defaults reach leaves and members only.
+//! `limit` and `backoff` replace as a whole. A limit that does not say its `give_up` has it from the role, the criticality or
+//! the file. The deadlines (`start_within`, `stop_within`, `kill_wait`) of defaults reach leaves and members only,
+//! `unready_for` reaches leaves only.
 //!
 //! A default has no effect on a child that it does not fit (a limit on a temporary child, a start deadline on a child
 //! that is ready at once). This is not an error.
@@ -446,7 +447,9 @@ impl ChildDeclaration {
             }
             ChildForm::Group(group) => {
                 let has_intensity = group.intensity.is_some();
-                let above = Above { defaults: above, has_intensity, give_up_of_file: None };
+                // All members are asked together, so they have no time to be unready before.
+                let defaults = Defaults { unready_for: None, ..above };
+                let above = Above { defaults, has_intensity, give_up_of_file: None };
                 group.template.resolve(&above, true);
             }
         }

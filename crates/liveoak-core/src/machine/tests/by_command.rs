@@ -2,7 +2,7 @@
 
 use super::shape::{SECOND, leaf, secs, sup};
 use super::test_driver::{Obeys, TestDriver, word};
-use crate::{ChildDeclaration, Command, GiveUp, Limit, Survivors};
+use crate::{ChildDeclaration, Command, GiveUp, Input, Limit, Survivors, Wanted};
 use std::sync::Arc;
 
 const COMMANDS: [Command; 8] = [
@@ -69,12 +69,16 @@ pub(super) fn driver_in(state: &str) -> TestDriver {
             driver.command("c", command);
         }
         "stopped" => drop(driver.ask("c", Command::Stop)),
+        "not wanted" => {
+            let (request, id) = (driver.request(), driver.id("c"));
+            driver.input(Input::Want { request, id, wanted: Wanted::No });
+        }
         "quarantined by command" => drop(driver.ask("c", Command::Quarantine)),
         "quarantined with a process" => {
             let attempt = driver.attempt("c");
             let survivors = Arc::new(Survivors { pids: vec![7], refused: None });
             let id = driver.id("c");
-            driver.input(crate::Input::MaySurvive(id, attempt, survivors));
+            driver.input(Input::MaySurvive(id, attempt, survivors));
             driver.obeys("c", Obeys::Nothing);
             driver.command("c", Command::Restart);
             driver.advance(secs(60));
@@ -89,29 +93,16 @@ pub(super) fn driver_in(state: &str) -> TestDriver {
     driver
 }
 
-/// Each state of a child, and what each command of [`COMMANDS`] does: the answer, and the state afterwards. `…` is an answer that
-/// comes later; `+` is a child that is paused.
-const TABLE: &str = "
-down|supervisor down, down|stopped, stopped|supervisor down, down|paused, down+|resumed, down|quarantined, quarantined|not quarantined, down|removed, gone
-waiting|not down, waiting|stopped, stopped|…, waiting|paused, paused+|resumed, waiting|quarantined, quarantined|not quarantined, waiting|removed, gone
-starting|not down, starting|stopped, stopped|…, starting|paused, starting+|resumed, starting|quarantined, quarantined|not quarantined, starting|removed, gone
-running|not down, running|stopped, stopped|ready, running|paused, running+|resumed, running|quarantined, quarantined|not quarantined, running|removed, gone
-running, paused|not down, running+|stopped, stopped+|ready, running|paused, running+|resumed, running|quarantined, quarantined+|not quarantined, running+|removed, gone
-backing-off|not down, backing-off|stopped, stopped|ready, running|paused, paused+|resumed, backing-off|quarantined, quarantined|not quarantined, backing-off|removed, gone
-stopping|…, stopping|…, stopping|…, stopping|paused, stopping+|resumed, stopping|…, stopping|not quarantined, stopping|…, stopping
-stopping for a restart|not down, stopping|…, stopping|…, stopping|paused, stopping+|resumed, stopping|…, stopping|not quarantined, stopping|…, stopping
-stopping for a quarantine|…, stopping|…, stopping|…, stopping|paused, stopping+|resumed, stopping|…, stopping|…, stopping|…, stopping
-stopping for a removal|supervisor down, stopping|…, stopping|supervisor down, stopping|supervisor down, stopping|resumed, stopping|supervisor down, stopping|not quarantined, stopping|…, stopping
-stopped|ready, running|stopped, stopped|ready, running|paused, stopped+|resumed, stopped|quarantined, quarantined|not quarantined, stopped|removed, gone
-finished|ready, running|stopped, stopped|ready, running|paused, finished+|resumed, finished|quarantined, quarantined|not quarantined, finished|removed, gone
-ignored|ready, running|stopped, stopped|ready, running|paused, ignored+|resumed, ignored|quarantined, quarantined|not quarantined, ignored|removed, gone
-paused|ready, running|stopped, stopped+|ready, running|paused, paused+|ready, running|quarantined, quarantined+|not quarantined, paused+|removed, gone
-quarantined by limit|ready, running|stopped, stopped|ready, running|paused, quarantined+|resumed, quarantined|quarantined, quarantined|ready, running|removed, gone
-quarantined with a retry|ready, running|stopped, stopped|ready, running|paused, quarantined+|resumed, quarantined|quarantined, quarantined|ready, running|removed, gone
-quarantined by command|ready, running|stopped, stopped|ready, running|paused, quarantined+|resumed, quarantined|quarantined, quarantined|ready, running|removed, gone
-quarantined with a process|still runs, quarantined|stopped, stopped|still runs, quarantined|paused, quarantined+|resumed, quarantined|quarantined, quarantined|still runs, quarantined|removed, gone
-on trial|not down, running|stopped, stopped|ready, running|paused, running+|resumed, running|quarantined, quarantined|ready, running|removed, gone
-";
+/// The page that says what each command of [`COMMANDS`] does in each state: the answer, and the state afterwards. `…` is an answer
+/// that comes later; `+` is a child that is paused.
+const PAGE: &str = include_str!("../../../../../docs/commands.md");
+
+/// Returns the cells of each row of the table of states, first the state.
+fn rows() -> impl Iterator<Item = Vec<&'static str>> {
+    let rows = PAGE.lines().skip_while(|line| !line.starts_with("| state |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+}
 
 /// Returns the answer to a command, and the state of the child afterwards.
 fn answered(state: &str, command: Command) -> String {
@@ -125,11 +116,10 @@ fn answered(state: &str, command: Command) -> String {
 
 #[test]
 fn every_command_has_one_answer_and_one_effect_in_every_state() {
-    for row in TABLE.lines().filter(|row| !row.is_empty()) {
-        let mut cells = row.split('|');
-        let state = cells.next().expect("a state");
-        let expected: Vec<String> = cells.map(str::to_owned).collect();
+    for row in rows() {
+        let state = row[0];
         let found: Vec<String> = COMMANDS.iter().map(|command| answered(state, *command)).collect();
-        assert_eq!(found, expected, "{state}: {COMMANDS:?}");
+        assert_eq!(found, row[1..], "{state}: {COMMANDS:?}");
     }
+    assert_eq!(rows().count(), 20, "each state has a row");
 }

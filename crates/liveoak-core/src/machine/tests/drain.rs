@@ -1,8 +1,9 @@
 //! Drain before stop: a ready child with an `unready_for` is not ready for that long before it is asked to stop.
 
-use super::shape::{group, leaf, millis, secs, sup};
+use super::shape::{SECOND, group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
-use crate::{ChildDeclaration, Command, Condition, Machine, StopStage, Time};
+use crate::{ChildDeclaration, ChildForm, Command, Condition, Defaults, Machine, StopStage, Time};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Returns a leaf that is not ready for 2 s before it is asked, and has 5 s for the whole stop.
@@ -12,6 +13,23 @@ fn draining(text: &str) -> ChildDeclaration {
 
 fn asked(driver: &mut TestDriver) -> Vec<String> {
     driver.done("ask")
+}
+
+#[test]
+fn an_inherited_time_to_be_unready_reaches_leaves_and_is_no_error_for_a_group() {
+    let mut tree = sup("t", [leaf("a"), group("g")]);
+    if let ChildForm::Supervisor(spec) = &mut tree.form {
+        spec.defaults = Some(Arc::new(Defaults::new().unready_for(SECOND)));
+    }
+    let mut driver = TestDriver::started(&tree);
+    driver.add_member("g", Some("m")).expect("room");
+    driver.log();
+    driver.command("a", Command::Stop);
+    assert_eq!(driver.log(), [""; 0], "it is unready before");
+    driver.advance(SECOND);
+    assert_eq!(driver.log(), ["ask a", "gone a"]);
+    driver.command("g", Command::Stop);
+    assert!(driver.log().contains(&"ask g/m".to_owned()), "a member is asked at once");
 }
 
 #[test]

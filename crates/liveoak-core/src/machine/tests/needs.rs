@@ -160,6 +160,30 @@ fn a_supervisor_holds_while_each_of_its_wanted_children_is_ready_or_finished() {
 }
 
 #[test]
+fn a_supervisor_holds_without_its_children_that_are_down_by_command() {
+    for command in [Command::Stop, Command::Pause, Command::Quarantine] {
+        let s = sup("s", [leaf("a"), leaf("b")]);
+        let mut driver = TestDriver::started(&sup("t", [s, leaf("web").needs("s", GRACE)]));
+        driver.ask("s/a", command).expect("it does");
+        if command == Command::Pause {
+            driver.fail("s/a");
+        }
+        driver.advance(secs(60));
+        assert_eq!(driver.state("web"), "running", "{command:?}");
+    }
+}
+
+#[test]
+fn while_a_child_is_stopped_for_a_need_its_explanation_says_so() {
+    let mut driver = TestDriver::started(&sup("t", [leaf("db"), leaf("web").needs("db", GRACE)]));
+    driver.obeys("web", Obeys::Test);
+    let _ = driver.ask("db", Command::Stop);
+    driver.advance(GRACE);
+    let why = driver.explain("web").why;
+    assert!(why.contains("because a sibling that it needs was lost for longer than its grace"), "{why}");
+}
+
+#[test]
 fn a_group_holds_while_it_runs() {
     let mut driver = TestDriver::started(&sup("t", [group("g"), leaf("web").needs("g", GRACE)]));
     let _ = driver.ask("g", Command::Stop);

@@ -263,7 +263,7 @@ impl Replica {
                 let said = if node.stuck.as_ref().is_some_and(counts) { Health::Unhealthy } else { said };
                 node.children.iter().map(|kid| self.health(kid)).fold(said, Health::max)
             }
-            ChildState::Idle(IdleReason::Ignored) => Health::Healthy,
+            ChildState::Idle(IdleReason::Ignored | IdleReason::NotWanted) => Health::Healthy,
             ChildState::Idle(IdleReason::Finished) if !failed => Health::Healthy,
             ChildState::Idle(IdleReason::SupervisorDown)
                 if !failed || self.stopped_by_others.contains(&node.id) =>

@@ -215,3 +215,12 @@ fn a_sibling_that_waits_for_the_end_of_a_temporary_child_is_not_started_by_a_req
     driver.exit("a", request());
     assert_eq!(driver.states(["a", "b"]), ["finished", "waiting"]);
 }
+
+#[test]
+fn the_reason_of_a_request_is_a_bounded_text() {
+    let long = "é".repeat(crate::MAX_REASON_BYTES);
+    let Exit::RestartRequested(request) = Exit::restart_requested(long) else { panic!("a request") };
+    let reason = &request.reason;
+    assert!(reason.len() <= crate::MAX_REASON_BYTES && reason.ends_with('…'), "{} bytes", reason.len());
+    assert!(reason.len() > crate::MAX_REASON_BYTES - 8, "no more is cut than necessary");
+}

@@ -49,6 +49,19 @@ fn a_stuck_child_is_shown_until_its_poll_is_over_and_runs_on() {
 }
 
 #[test]
+fn the_reason_of_a_health_is_that_of_the_worst_of_what_is_said() {
+    let mut driver = TestDriver::started(&sup("t", [limited("a", WhenStuck::Unhealthy)]));
+    let (id, attempt) = (driver.id("a"), driver.attempt("a"));
+    driver.input(Input::Health(id, attempt, Health::Degraded, Some("disk 91 %".into())));
+    stuck(&mut driver, "a");
+    let view = driver.view("a");
+    assert_eq!(view.health, Health::Unhealthy);
+    assert_eq!(view.health_reason.as_deref(), Some("one poll takes longer than 1s, on a thread"));
+    unstuck(&mut driver, "a");
+    assert_eq!(driver.view("a").health_reason.as_deref(), Some("disk 91 %"));
+}
+
+#[test]
 fn a_child_may_be_unhealthy_while_it_is_stuck() {
     let mut driver = TestDriver::started(&sup("t", [limited("a", WhenStuck::Unhealthy)]));
     stuck(&mut driver, "a");

@@ -1,10 +1,10 @@
 //! Trial attempts of quarantined children; the name of each test is the rule.
 
-use super::shape::{SECOND, leaf, millis, secs, sup};
+use super::shape::{SECOND, leaf, millis, name, secs, sup};
 use super::test_driver::{Obeys, TestDriver};
 use crate::{
-    AutoShutdown, ChildDeclaration, Command, Condition, EventKind, Exit, GiveUp, Health, Input, Limit,
-    Refusal, Strategy, Survivors,
+    AutoShutdown, Backoff, ChildDeclaration, Command, Condition, Edge, EventKind, Exit, GiveUp, Health,
+    Input, Limit, Need, Refusal, Strategy, Survivors,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,24 @@ fn quarantined(strategy: Strategy) -> TestDriver {
 
 fn count(driver: &TestDriver, name: &str) -> usize {
     driver.events.iter().filter(|event| event.kind.name() == name).count()
+}
+
+#[test]
+fn a_trial_that_loses_a_need_puts_the_child_back_into_quarantine() {
+    let edge = Edge { child: name("db"), condition: Condition::Ready };
+    let need = Need { child: name("db"), grace: secs(5) };
+    let q = retries("q").with(|spec| {
+        (spec.after, spec.needs) = (vec![edge], vec![need]);
+        spec.backoff = Some(Backoff::constant(SECOND));
+    });
+    let mut driver = TestDriver::started(&sup("t", [leaf("db"), q]));
+    driver.fail("q");
+    driver.advance(RETRY);
+    assert!(driver.view("q").trial);
+    let _ = driver.ask("db", Command::Stop);
+    driver.advance(secs(5));
+    let view = driver.view("q");
+    assert_eq!((view.state.as_str(), view.retry_in), ("quarantined", Some(RETRY)));
 }
 
 #[test]
