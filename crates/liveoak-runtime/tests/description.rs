@@ -2,8 +2,8 @@
 
 use liveoak_runtime::testing::paused;
 use liveoak_runtime::{
-    Backoff, Check, Child, Criticality, Ctx, Defaults, GiveUp, Group, Limit, Name, Restart, Role, Source,
-    StartError, Supervisor,
+    Backoff, Check, Child, Criticality, Ctx, Defaults, EventOrLost, GiveUp, Group, Limit, Name, Restart,
+    Role, Source, StartError, Supervisor,
 };
 use std::time::Duration;
 
@@ -109,12 +109,20 @@ fn titles_tags_roles_and_criticalities_are_in_views_and_events() {
             .title("Orders API")
             .tag("edge")
             .tags(["eu", "blue"])
+            .role(Role::Worker)
             .criticality(Criticality::High);
         let tree = Supervisor::new("t").title("Shop").child(api).start().await.expect("it starts");
+        let (_, mut events) = tree.watch();
+        tree.restart_child("/t/api").await.expect("it restarts");
+        let Some(EventOrLost::Event(event)) = events.next().await else { panic!("no event") };
+        let description = event.description.as_deref().expect("a description");
+        assert_eq!((event.path.as_str(), description.title.as_deref()), ("/t/api", Some("Orders API")));
+        assert_eq!((description.tags.len(), description.role), (3, Some(Role::Worker)));
         let now = tree.snapshot();
         assert_eq!(now.get("/t").expect("the root").title(), Some("Shop"));
         let api = now.get("/t/api").expect("a child");
         assert_eq!((api.title(), api.criticality()), (Some("Orders API"), Some(Criticality::High)));
+        assert_eq!(api.role(), Some(Role::Worker));
         assert_eq!(api.tags().iter().map(|tag| &**tag).collect::<Vec<_>>(), ["edge", "eu", "blue"]);
     });
 }

@@ -54,6 +54,8 @@ fn settings() -> Vec<(&'static str, Setting<Child>, Vec<&'static str>)> {
     let supervisors =
         vec!["supervisor", "temporary supervisor", "group", "temporary group", "group with a runtime"];
     let at_once = vec!["permanent", "transient", "temporary", "once", "thread", "group", "temporary group"];
+    let needless =
+        vec!["temporary", "once", "temporary supervisor", "group", "temporary group", "group with a runtime"];
     vec![
         ("backoff", |child| child.backoff(Backoff::default()), temporary.clone()),
         ("backoff", |child| child.backoff(None), temporary.clone()),
@@ -69,7 +71,10 @@ fn settings() -> Vec<(&'static str, Setting<Child>, Vec<&'static str>)> {
             |child| child.liveness(Check::every(S), |_| async { Ok::<(), std::io::Error>(()) }),
             supervisors.clone(),
         ),
-        ("runtime", |child| child.on_runtime(tokio::runtime::Handle::current()), supervisors),
+        ("runtime", |child| child.on_runtime(tokio::runtime::Handle::current()), supervisors.clone()),
+        ("unready_for", |child| child.unready_for(S), supervisors.clone()),
+        ("poll_limit", |child| child.watch_polls(PollLimit::new(S)), vec!["thread"]),
+        ("needs", |child| child.needs("other"), needless),
         ("stop_within", |child| child.stop_within(S), Vec::new()),
         ("kill_wait", |child| child.kill_wait(S), Vec::new()),
         ("history", |child| child.history(1), Vec::new()),

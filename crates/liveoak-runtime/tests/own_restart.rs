@@ -93,7 +93,7 @@ fn a_failure_after_restart_me_is_a_failure() {
 }
 
 #[test]
-fn a_service_and_a_thread_may_ask_for_their_restart_too() {
+fn a_thread_may_ask_for_its_restart_too() {
     paused(async {
         let thread = Child::thread("a", |ctx: Ctx| {
             if ctx.attempt().0 == 1 {

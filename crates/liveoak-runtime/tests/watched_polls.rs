@@ -1,11 +1,10 @@
 //! Polls that take too long, in real time: they are seen while they run, also when all threads of the runtime are
 //! blocked. The tests wait for events, and a blocked thread waits until the test lets it go.
 
-use liveoak_runtime::testing::eventually;
 use liveoak_runtime::*;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 
 const LIMIT: PollLimit = PollLimit::new(Duration::from_millis(40));
@@ -49,6 +48,17 @@ fn blocks_once(name: &str, block: &Block) -> Child {
         }
     })
     .backoff(None)
+}
+
+/// Waits until `holds`. Blocks its thread and needs no timer of the runtime: the worker that a child blocks may be the one that
+/// would drive the timers.
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < end, "this did not happen: {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// Waits for the next event of this name, and returns it.
@@ -96,9 +106,9 @@ fn a_stuck_child_is_unhealthy_until_its_poll_is_over_if_its_limit_says_so() {
         let child = blocks_once("a", &block).watch_polls(LIMIT.when_stuck(WhenStuck::Unhealthy));
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         let health = || tree.snapshot().get("/t/a").unwrap().health;
-        eventually("unhealthy", || health() == Health::Unhealthy).await;
+        until("unhealthy", || health() == Health::Unhealthy);
         release.send(()).unwrap();
-        eventually("not unhealthy any more", || health() != Health::Unhealthy).await;
+        until("not unhealthy any more", || health() != Health::Unhealthy);
         assert_eq!(tree.snapshot().get("/t/a").unwrap().attempt, Attempt(1));
         assert!(tree.stop().await.is_clean());
     });
@@ -112,7 +122,7 @@ fn a_stuck_attempt_is_abandoned_and_the_next_attempt_runs_on_another_worker_if_i
         let tree = Supervisor::new("t").child(child).start().await.unwrap();
         let view = || tree.snapshot().get("/t/a").unwrap().clone();
         let second = || (view().attempt, view().state) == (Attempt(2), ChildState::Running);
-        eventually("a second attempt, while the first still blocks", second).await;
+        until("a second attempt, while the first still blocks", second);
         assert!(matches!(view().last_exit, Some(Exit::Unhealthy(_))), "{:?}", view().last_exit);
         release.send(()).unwrap();
         assert!(tree.stop().await.is_clean(), "the second attempt stops as asked");
@@ -126,7 +136,7 @@ fn a_stop_report_names_the_children_that_are_stuck_and_where() {
         let stop_within = Duration::from_millis(300);
         let child = blocks_once("a", &block).stop_within(stop_within).kill_wait(stop_within);
         let tree = Supervisor::new("t").watch_polls(LIMIT).child(child).start().await.unwrap();
-        eventually("stuck", || tree.snapshot().get("/t/a").unwrap().stuck.is_some()).await;
+        until("stuck", || tree.snapshot().get("/t/a").unwrap().stuck.is_some());
         let report = tree.stop().await;
         let entry = &report.entries[0];
         assert_eq!((entry.path.as_str(), entry.stage), ("/t/a", StopStage::Abandoned));
@@ -148,9 +158,9 @@ fn a_subtask_counts_as_its_child() {
         });
         let tree = Supervisor::new("t").child(child.watch_polls(LIMIT)).start().await.unwrap();
         let is_stuck = || tree.snapshot().get("/t/a").unwrap().stuck.is_some();
-        eventually("stuck", is_stuck).await;
+        until("stuck", is_stuck);
         release.send(()).unwrap();
-        eventually("not stuck any more", || !is_stuck()).await;
+        until("not stuck any more", || !is_stuck());
         assert!(tree.stop().await.is_clean());
     });
 }
@@ -169,20 +179,26 @@ fn a_check_that_blocks_counts_as_its_child() {
         });
         let tree = Supervisor::new("t").child(child.watch_polls(LIMIT)).start().await.unwrap();
         let is_stuck = || tree.snapshot().get("/t/a").unwrap().stuck.is_some();
-        eventually("stuck", is_stuck).await;
+        until("stuck", is_stuck);
         // All further tries return at once.
         drop(release);
-        eventually("not stuck any more", || !is_stuck()).await;
+        until("not stuck any more", || !is_stuck());
         assert!(tree.stop().await.is_clean());
     });
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_has_no_polls_so_its_own_limit_is_refused_and_that_of_its_supervisor_has_no_effect() {
     let thread = || Child::thread("a", |ctx: Ctx| while !ctx.is_stopping() {});
     let refused = Supervisor::new("t").child(thread().watch_polls(LIMIT)).start().await.unwrap_err();
     assert!(refused.to_string().contains("/t/a: poll_limit: a thread has no polls"), "{refused}");
-    let tree = Supervisor::new("t").watch_polls(LIMIT).child(thread()).start().await.unwrap();
+    let (release, block) = Block::new();
+    let tree = Supervisor::new("t").watch_polls(LIMIT).child(thread()).child(blocks_once("b", &block));
+    let tree = tree.begin().unwrap();
+    let is_stuck = |path: &str| tree.snapshot().get(path).is_some_and(|view| view.stuck.is_some());
+    until("a stuck task", || is_stuck("/t/b"));
+    assert!(!is_stuck("/t/a"), "the thread ran for as long");
+    release.send(()).unwrap();
     tree.stop().await;
 }
 

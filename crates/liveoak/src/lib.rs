@@ -370,7 +370,7 @@ pub use liveoak_runtime::{
 pub use liveoak_runtime::{
     CheckSources, ChildSpec, Edge, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS,
     MAX_REASON_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, Need, Ready, RestartCodes,
-    RestartRequest,
+    RestartRequest, Written,
 };
 
 #[cfg(feature = "testing")]

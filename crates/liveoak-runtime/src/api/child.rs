@@ -285,13 +285,14 @@ impl Child {
     }
 
     /// Watches the polls of the child: an event, the snapshot and the stop report show a poll that takes longer than
-    /// `limit`, while it runs, and also if all threads of the runtime are blocked. A plain thread notices it, at most a quarter of
-    /// the limit late, or a millisecond if that is longer; the child needs no heartbeat. [`PollLimit::when_stuck`] sets
+    /// `limit`, while it runs, and also if all threads of the runtime are blocked. A plain thread notices it, at most half of
+    /// the limit late, or two milliseconds if that is longer; the child needs no heartbeat. [`PollLimit::when_stuck`] sets
     /// what follows.
     ///
     /// Subtasks of the child, and its [checks](Self::check), count as the child; calls of [`spawn_blocking`](Ctx::spawn_blocking) do not.
-    /// A poll that calls `tokio::task::block_in_place` counts too. A [`thread`](Self::thread) has no polls: its start is
-    /// refused. Default: the limit of the nearest supervisor above that [has one](crate::Supervisor::watch_polls), else
+    /// A poll that calls `tokio::task::block_in_place` counts too. The code of a [`thread`](Self::thread) is not polled, so a thread with
+    /// a limit of its own is refused; its subtasks count under the limit of a supervisor above. A poll in which a runtime
+    /// polls other children is measured from the end of the last of these polls. Default: the limit of the nearest supervisor above that [has one](crate::Supervisor::watch_polls), else
     /// none, which costs nothing.
     #[must_use]
     pub const fn watch_polls(mut self, limit: PollLimit) -> Self {
@@ -447,8 +448,9 @@ macro_rules! common_settings {
             /// Sets how much depends on the child. It decides the severity of the events of the child and of their lines
             /// in the log ([`EventKind::severity_of`](crate::EventKind::severity_of)). If neither the limit of the child
             /// nor its role says what happens when the limit is exceeded, low and normal children are quarantined, and
-            /// high and critical ones escalate. Without a criticality, the severities are those of `normal`, and the child
-            /// escalates.
+            /// high and critical ones escalate. Without a criticality, the severities are those of `normal`, and the
+            /// defaults above decide what happens at the limit; without them the child escalates. A child without a limit below
+            /// an intensity has none by its criticality either.
             #[must_use]
             pub fn criticality(mut self, criticality: $crate::Criticality) -> Self {
                 self.$spec.describe().criticality = Some(criticality);

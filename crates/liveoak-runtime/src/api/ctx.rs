@@ -92,7 +92,8 @@ impl Ctx {
 
     /// Asks for the restart of this child. The attempt is asked to stop now ([`stopping`](Self::stopping) completes), and
     /// is killed if it does not end within its stop deadline. Its exit is
-    /// [`Exit::RestartRequested`], unless the body returns a failure. The call does not wait.
+    /// [`Exit::RestartRequested`], unless the body returns a failure or has to be killed, which is a failure. A paused child
+    /// does not start again, and a trial goes back into quarantine. The call does not wait.
     ///
     /// This is not a failure: the next attempt starts without a delay, and the restart counts against no limit. Siblings
     /// follow the strategy of the supervisor. More than ten such restarts of one child within a minute are ordinary

@@ -120,8 +120,8 @@ fn would_wait_for_itself(tree: &Arc<TreeInner>, change: &ModeChange) -> bool {
     let stopped: Vec<ChildId> = change.children(PlanAction::Stop).collect();
     let mut line = successors(Some(asker.id), |id| state.machine.parent(*id));
     let is_stopped = !asker.listens && line.any(|id| stopped.contains(&id));
-    let starts = change.children(PlanAction::Start).next().is_some();
-    is_stopped || starts && state.machine.would_wait_for_itself(asker, Awaited::Ready)
+    let waits = |awaited| state.machine.would_wait_for_itself(asker, awaited);
+    is_stopped || change.children(PlanAction::Start).any(|id| waits(Awaited::ReadyChild(id)))
 }
 
 /// Shows one line for each step.

@@ -29,7 +29,7 @@ enum Taken {
     /// It was done, or there is nothing to do any more.
     Done(PlanStep),
     Failed(FailedStep),
-    /// It was not finished, because a later change has begun.
+    /// It was not finished, because a later change has begun, or the tree ends.
     Superseded(PlanStep),
 }
 
@@ -45,6 +45,7 @@ impl ModeChange {
             if state.runtime_lost || state.machine.has_ended() {
                 return Err(Refusal::TreeEnded);
             }
+            state.machine.set_origin(origin.clone());
             let before = state.modes.current().cloned();
             state.modes.last_change += 1;
             state.modes.current = Some(mode.name.clone());
@@ -70,9 +71,14 @@ impl ModeChange {
     pub(crate) async fn run(mut self, on_failure: OnFailure) -> ModeReport {
         let mut report = ModeReport::new(Some(self.mode.clone()), ModeEnd::Complete);
         let mut steps = due(std::mem::take(&mut self.steps));
+        let mut started = Vec::new();
         for step in steps.by_ref() {
+            let id = step.id;
             match self.take(step, Wanted::IfItStarts).await {
-                Taken::Done(step) => report.done.push(step),
+                Taken::Done(step) => {
+                    started.extend((step.step == PlanAction::Start).then_some(id));
+                    report.done.push(step);
+                }
                 Taken::Failed(step) => {
                     report.failed = Some(step);
                     report.end = ModeEnd::Stayed;
@@ -88,17 +94,25 @@ impl ModeChange {
         report.not_done.extend(steps.map(|step| step.step));
         if let Some(failed) = report.failed.clone() {
             match on_failure {
-                OnFailure::Back => self.go_back(&mut report).await,
+                OnFailure::Back => {
+                    started.push(failed.id);
+                    self.go_back(&started, &mut report).await;
+                }
                 // A child that still waits for another one has not failed, and would start later.
-                OnFailure::Stay => drop(self.give(failed.id, Wanted::No, &failed.step).await),
+                OnFailure::Stay => {
+                    if self.give(failed.id, Wanted::No, &failed.step).await.is_err() {
+                        report.end = ModeEnd::Superseded;
+                    }
+                }
             }
         }
         self.end(&mut report);
         report
     }
 
-    /// Goes back to the former mode, as far as possible.
-    async fn go_back(&self, report: &mut ModeReport) {
+    /// Goes back to the former mode, as far as possible. Of what that mode does not want, stops only what this change has
+    /// `started`: the rest ran before, by a command.
+    async fn go_back(&self, started: &[ChildId], report: &mut ModeReport) {
         report.end = ModeEnd::WentBack;
         let now = self.tree.clock.now();
         let steps = self.tree.with_state(|state| {
@@ -107,6 +121,7 @@ impl ModeChange {
             }
             let before = self.before.as_ref();
             state.modes.current = before.map(|mode| mode.name.clone());
+            state.machine.set_origin(self.origin.clone());
             state.machine.prepare_mode(now, before);
             Some(state.machine.plan_mode(before))
         });
@@ -114,16 +129,20 @@ impl ModeChange {
             report.end = ModeEnd::Superseded;
             return;
         };
-        for step in due(steps) {
+        let is_own = |step: &ModeStep| step.step.step == PlanAction::Start || started.contains(&step.id);
+        let mut steps = due(steps).filter(is_own);
+        for step in steps.by_ref() {
             match self.take(step, Wanted::Yes).await {
                 Taken::Done(step) => report.back.push(step),
                 Taken::Failed(step) => report.not_up.push(step),
-                Taken::Superseded(_) => {
+                Taken::Superseded(step) => {
+                    report.not_done.push(step);
                     report.end = ModeEnd::Superseded;
-                    return;
+                    break;
                 }
             }
         }
+        report.not_done.extend(steps.map(|step| step.step));
     }
 
     /// Notes that nothing more is started, and which mode is in force.
@@ -156,6 +175,7 @@ impl ModeChange {
             Ok(Ok(_)) => Taken::Done(step),
             Ok(Err(Refusal::Superseded { .. })) => kept("a command decided otherwise meanwhile"),
             Ok(Err(Refusal::NotFound)) => kept("it has left the tree"),
+            Ok(Err(_)) if self.tree_is_ending() => Taken::Superseded(step),
             Ok(Err(refusal)) => Taken::Failed(FailedStep { step, refusal, id }),
         }
     }
@@ -185,6 +205,11 @@ impl ModeChange {
             Either::Left(result) => Ok(result),
             Either::Right(()) => Err(Overtaken),
         }
+    }
+
+    fn tree_is_ending(&self) -> bool {
+        let state = self.tree.state();
+        state.runtime_lost || state.machine.is_ending()
     }
 
     fn is_last(&self) -> bool {

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnFailure {
     /// The change goes back to the former mode, as far as possible. What it stopped is started again and supervised by the
-    /// ordinary rules.
+    /// ordinary rules. What it started is stopped; what a command had started before the change runs on.
     #[default]
     Back,
     /// The change ends at the failed step. The new mode is in force, but the child of the failed step stays down, and the
@@ -51,7 +51,7 @@ pub struct ModeReport {
     pub done: Vec<PlanStep>,
     /// The step that failed.
     pub failed: Option<FailedStep>,
-    /// The steps that were not done, in order.
+    /// The steps that were not done, in order: also those on the way back, if that was superseded.
     pub not_done: Vec<PlanStep>,
     /// The steps that were done to go back, in order.
     pub back: Vec<PlanStep>,

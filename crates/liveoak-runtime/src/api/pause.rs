@@ -45,7 +45,8 @@ impl TreeHandle {
     }
 
     /// Stops a child and quarantines it: it is unhealthy, and stays down until a command starts it, also when its supervisor
-    /// restarts. It makes no trial. When the child has ended, returns how it was stopped.
+    /// restarts. It makes no trial. When the child has ended, returns how it was stopped. A member of a group, or an added
+    /// child, that is temporary leaves the tree instead ([`Outcome::Stopped`]).
     ///
     /// # Errors
     /// When there is no such child, when it is being removed, or when it is the root.
@@ -66,7 +67,7 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When the child is not quarantined ([`Refusal::NotQuarantined`]), when a process of its last attempt is still alive
-    /// ([`Refusal::StillRuns`]), when its supervisor is down, when its new attempt fails, or when the child still waits for
+    /// ([`Refusal::StillRuns`]), when it can run only once ([`Refusal::OnlyOnce`]), when its supervisor is down, when its new attempt fails, or when the child still waits for
     /// another child when its start deadline is over ([`Refusal::WaitsFor`]; the child then continues to wait).
     pub async fn release_child(&self, path: impl Into<Path>) -> Result<Outcome, Refusal> {
         self.command(&path.into(), Command::Release).await

@@ -29,7 +29,7 @@ pub enum Init {
 /// | hook | when it runs | if the attempt is stopped or killed |
 /// |---|---|---|
 /// | `init` | first; the child is ready when `init` returns | a stop drops it immediately; this is not a failure |
-/// | `run` | after `init` | on a stop it can wait for [`Ctx::stopping`] and return; after half of the child's `stop_within` it is dropped |
+/// | `run` | after `init` | on a stop it can wait for [`Ctx::stopping`] and return; after half of the child's `stop_within` (without its `unready_for`) it is dropped |
 /// | `stop` | after `run` returned or was dropped, also after an error or a kill; not after a panic | it may take `stop_within` if `run` ended by itself, the rest of `stop_within` on a stop, and the `kill_wait` of the child after a kill |
 ///
 /// # Cancel safety

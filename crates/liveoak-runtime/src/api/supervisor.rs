@@ -147,7 +147,7 @@ impl Supervisor {
     }
 
     /// Watches the polls of all children below this supervisor that have no limit of their own, also of those that are
-    /// added later. Threads have no polls. See [`Child::watch_polls`].
+    /// added later. The code of threads is not polled, but that of their subtasks is. See [`Child::watch_polls`].
     ///
     /// ```
     /// # use liveoak_runtime::{PollLimit, Supervisor, WhenStuck};

@@ -41,6 +41,10 @@ pub(crate) fn of(tree: usize, event: &Event) -> Option<u32> {
             pids.get(&key).filter(|(kept, _)| kept == attempt).map(|(_, pid)| *pid)
         }
         EventKind::Health { .. }
+        | EventKind::NeedLost { .. }
+        | EventKind::StoppedForNeed { .. }
+        | EventKind::Stuck(_)
+        | EventKind::Unstuck { .. }
         | EventKind::Unready { .. }
         | EventKind::ReadyAgain
         | EventKind::Paused

@@ -12,6 +12,7 @@ use crate::attempt::polls::{self, Poll, Slot};
 use crate::engine::action::TurnLimit;
 use crate::engine::driver::TreeInner;
 use crate::util::lock::{ignore_poison, lock};
+use crate::util::log::log;
 use liveoak_core::{Attempt, ChildId, Input, StuckPoll, Time};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -48,7 +49,7 @@ struct Seen {
 
 impl PollWatch {
     /// Watches the polls of a tree, of which a child with the limit `longest` starts. If the system refuses the thread,
-    /// polls are not watched.
+    /// the log says so, and the start of the next such child tries again.
     pub(crate) fn begin(self: &Arc<Self>, tree: &Arc<TreeInner>, longest: Duration) {
         let every = (longest / LOOKS).clamp(BETWEEN_LOOKS.0, BETWEEN_LOOKS.1);
         let mut schedule = lock(&self.schedule);
@@ -62,7 +63,11 @@ impl PollWatch {
         if before.is_none() {
             let (watch, tree) = (Arc::clone(self), Arc::downgrade(tree));
             let name = "liveoak-polls".to_owned();
-            let _thread = std::thread::Builder::new().name(name).spawn(move || watch.run(&tree));
+            if let Err(error) = std::thread::Builder::new().name(name).spawn(move || watch.run(&tree)) {
+                // The next child with a limit tries again.
+                lock(&self.schedule).every = None;
+                log(move || tracing::warn!(target: "liveoak", "polls are not watched: {error}"));
+            }
         }
     }
 

@@ -11,9 +11,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// The threads of a tree in addition to the workers of the runtime: for messages, signals, the log, the watchdog, destructors and
-/// the end of the tree.
-pub const THREADS_OF_A_TREE: usize = 6;
+/// The threads of a tree in addition to the workers of the runtime: for messages, signals, the log, the watchdog, the watch of
+/// polls, destructors and the end of the tree.
+pub const THREADS_OF_A_TREE: usize = 7;
 
 /// The memory that a small tree needs at least, in addition to the stacks of its threads.
 const LEAST_MEMORY: usize = 4 * 1024 * 1024;
