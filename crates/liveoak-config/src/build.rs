@@ -4,9 +4,11 @@ use crate::config::{ChildConfig, Config, Form, KindConfig, SupervisorConfig};
 use crate::diagnostic::Diagnostics;
 use crate::kinds::Kinds;
 use crate::load::load_with;
+use liveoak_core::{Description, Source, Sources};
 use liveoak_process::Program;
 use liveoak_runtime::{Child, ChildSpec, Supervisor, Written};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Gives [`Supervisor`] the constructor that reads a file. In the prelude.
 pub trait FromFile: Sized {
@@ -88,9 +90,33 @@ fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
         needs: spec.needs.clone(),
         replica_of: spec.replica_of.clone(),
         stop_within: from.stop_within.unwrap_or(own.stop_within),
-        description: spec.description.clone().or(own.description),
-        sources: spec.sources,
         unready_for: from.unready_for.unwrap_or(own.unready_for),
+        description: described(spec.description.as_deref(), own.description),
+        // The file says what it has read; the rest is the kind's, or comes from the defaults when the tree is built.
+        sources: Sources {
+            restart: spec.sources.restart,
+            backoff: spec.sources.backoff,
+            limit: spec.sources.limit,
+            stop_within: own.sources.stop_within.max(own_if(from.stop_within.is_some())),
+            unready_for: own.sources.unready_for.max(own_if(from.unready_for.is_some())),
+            ..own.sources
+        },
         ..own
     })
+}
+
+fn own_if(is_own: bool) -> Source {
+    if is_own { Source::Own } else { Source::BuiltIn }
+}
+
+/// Returns what the file says of a child of a kind, and what the kind says where the file says nothing.
+fn described(file: Option<&Description>, kind: Option<Arc<Description>>) -> Option<Arc<Description>> {
+    let Some(file) = file else { return kind };
+    let kind = kind.map(|kind| (*kind).clone()).unwrap_or_default();
+    Some(Arc::new(Description {
+        title: file.title.clone().or(kind.title),
+        tags: if file.tags.is_empty() { kind.tags } else { file.tags.clone() },
+        role: file.role.or(kind.role),
+        criticality: file.criticality.or(kind.criticality),
+    }))
 }

@@ -6,6 +6,7 @@
 //! removed byte order marks and CRLF line ends.
 
 use crate::diagnostic::Span;
+use std::collections::HashMap;
 
 /// One error of an env file.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,20 +41,24 @@ pub(crate) struct EnvFile {
 impl EnvFile {
     /// Reads the whole text. Returns what could be read, and an error for each line that could not.
     pub(crate) fn parse(text: &str) -> (Self, Vec<EnvError>) {
-        let (variables, errors) = parse(text);
-        let is_quoted = |name: &str| {
-            let declares = |line: &&str| {
-                let line = line.trim_start().trim_start_matches("export ").trim_start();
-                line.strip_prefix(name).is_some_and(|rest| rest.starts_with('='))
-            };
-            let last = text.lines().rfind(declares);
-            let value =
-                last.and_then(|line| line.split_once('=')).map_or("", |(_, value)| value.trim_start());
-            value.starts_with('\'') || (value.starts_with('"') && value.contains("\\$"))
-        };
-        let expands = |(name, value): &&(String, String)| would_expand(value) && !is_quoted(name);
-        let unexpanded = variables.iter().filter(expands).map(|(name, _)| name.clone()).collect();
-        (Self { variables, unexpanded }, errors)
+        let mut file = Self::default();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut unexpanded = Vec::new();
+        let errors = each_variable(text, |key, value, is_literal| {
+            let expands = would_expand(&value) && !is_literal;
+            // As in a shell that sources the file, the last value counts.
+            match places.get(&key) {
+                Some(&at) => (file.variables[at].1, unexpanded[at]) = (value, expands),
+                None => {
+                    places.insert(key.clone(), unexpanded.len());
+                    file.variables.push((key, value));
+                    unexpanded.push(expands);
+                }
+            }
+        });
+        let named = file.variables.iter().zip(unexpanded).filter(|(_, expands)| *expands);
+        file.unexpanded = named.map(|((name, _), _)| name.clone()).collect();
+        (file, errors)
     }
 }
 
@@ -77,20 +82,17 @@ pub(crate) fn would_expand(value: &str) -> bool {
     value.split('$').skip(1).any(after_dollar) || in_backquotes || value.split(':').any(is_home)
 }
 
-/// Reads the whole text. Returns the variables that could be read, and an error for each line that could not.
-pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
-    let (mut variables, mut errors) = (Vec::new(), Vec::new());
+/// Calls `found` with the name and the value of each line, and whether the value is meant literally. Returns an error for each
+/// line that could not be read.
+fn each_variable(text: &str, mut found: impl FnMut(String, String, bool)) -> Vec<EnvError> {
+    let mut errors = Vec::new();
     let mut start = 0;
     while start < text.len() {
         let line = text[start..].split_inclusive('\n').next().unwrap_or_default();
         let mut read = line.len();
         match read_line(line) {
             Ok(None) => {}
-            Ok(Some((key, value))) => match variables.iter_mut().find(|(known, _)| *known == key) {
-                // As in a shell that sources the file, the last value counts.
-                Some((_, known)) => *known = value,
-                None => variables.push((key, value)),
-            },
+            Ok(Some((key, value, is_literal))) => found(key, value, is_literal),
             Err(error) => {
                 if error.help == CLOSE_IT {
                     // A value over several lines gets only one error.
@@ -101,7 +103,7 @@ pub(crate) fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
         }
         start += read;
     }
-    (variables, errors)
+    errors
 }
 
 /// Returns how many bytes a value that begins on the first line of `text` occupies on the following lines. `first` is the length of
@@ -124,8 +126,9 @@ fn rest_of_value(text: &str, quote: usize, first: usize) -> usize {
     0
 }
 
-/// Reads one line. The place of an error is counted from the start of the line.
-fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
+/// Reads one line: the name, the value, and whether the value is meant literally, because it is in single quotes or has a
+/// backslash before a `$`. The place of an error is counted from the start of the line.
+fn read_line(line: &str) -> Result<Option<(String, String, bool)>, EnvError> {
     let content = line.trim_end();
     if let Some(at) = content.find('\r') {
         let message = "this line contains a carriage return (`\\r`)";
@@ -156,7 +159,8 @@ fn read_line(line: &str) -> Result<Option<(String, String)>, EnvError> {
     let bare = value.trim_start();
     let value = if bare.starts_with('#') && bare.len() < value.len() { "" } else { bare };
     let read = read_value(value).map_err(|error| error.shifted(content.len() - value.len()))?;
-    Ok(Some((key.to_owned(), read)))
+    let is_literal = value.starts_with('\'') || (value.starts_with('"') && value.contains("\\$"));
+    Ok(Some((key.to_owned(), read, is_literal)))
 }
 
 fn key_problem(key: &str) -> Option<String> {
@@ -234,6 +238,11 @@ fn double_quoted(value: &str) -> Result<(String, usize), EnvError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> (Vec<(String, String)>, Vec<EnvError>) {
+        let (file, errors) = EnvFile::parse(text);
+        (file.variables, errors)
+    }
 
     fn read(text: &str) -> Vec<(String, String)> {
         let (variables, errors) = parse(text);

@@ -132,7 +132,7 @@ keys! {
         /// When an attempt counts as ready, so that the next child starts. Default: as soon as it runs.
         ready: || types::table_schema(&READY);
         /// The deadline of the start, from the start of the program until it is ready. `ready.within` is another name for it.
-        /// Only with `ready` or `after`. Default: 30s.
+        /// Only with `ready`, `after` or `needs`. Default: 30s.
         start_within: types::duration_schema;
         /// Whether the program is ready while it runs: one check, or an array of them. While one fails, the program is not ready,
         /// and children that come `after` it do not start. It is not restarted.

@@ -52,10 +52,15 @@ fn kinds(old: &KindConfig, new: &KindConfig) -> BodyDifference {
         let (old, new) = (old.kind.name(), new.kind.name());
         return restart(format!("it is of another kind: `{old}`, now `{new}`"));
     }
-    match old.args.differing(&new.args) {
+    let mut found = match old.args.differing(&new.args) {
         keys if keys.is_empty() => BodyDifference::default(),
         keys => restart(format!("its arguments differ: {}", listed(&keys))),
+    };
+    // Without these keys the kind decides, so the specs do not show all differences.
+    if (old.stop_within, old.unready_for) != (new.stop_within, new.unready_for) {
+        found.in_place.push("its `stop` differs".to_owned());
     }
+    found
 }
 
 fn programs(old: &ProgramConfig, new: &ProgramConfig) -> BodyDifference {

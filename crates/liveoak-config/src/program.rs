@@ -200,7 +200,7 @@ impl Reader<'_> {
             spec.set_stop_within(within);
         }
         self.kill_wait(&table, spec);
-        if within == Some(Duration::ZERO) {
+        if spec.stop_within.is_zero() {
             self.refuse_beside_kill(&table);
         } else if let Some(time) = self.value(&table, "unready_for", Node::finite) {
             spec.set_unready_for(time);
@@ -269,7 +269,7 @@ impl Reader<'_> {
         if let Some(within) = within {
             spec.set_start_within(within);
         }
-        if table.get("ready").is_none() && table.get("after").is_none() {
+        if table.get("ready").is_none() && spec.after.is_empty() && spec.needs.is_empty() {
             let error =
                 node.key_error("`start_within` has no effect on a program that is ready as soon as it runs");
             self.problems.push(error.help("remove it, or say with `ready` when the program is ready"));

@@ -10,7 +10,7 @@ use crate::source::ReadEnvFile;
 use crate::table::{Node, Table};
 use crate::types::{Keys, Word};
 use liveoak_core::{Name, Path as TreePath};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// The state of reading one file.
@@ -35,6 +35,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) env_from_stdin: Option<Span>,
     /// The warnings so far: the dotted path of the value, and the text.
     pub(crate) warnings: Vec<(String, String)>,
+    /// The paths of these warnings.
+    pub(crate) warned: HashSet<String>,
     /// The place of the first `stdin = "inherit"`.
     pub(crate) inherits_stdin: Option<Span>,
     /// The defaults of the supervisor that is being read.
@@ -99,6 +101,7 @@ impl<'a> Reader<'a> {
             env_files: HashMap::new(),
             env_from_stdin: None,
             warnings: Vec::new(),
+            warned: HashSet::new(),
             inherits_stdin: None,
             defaults: Defaults::default(),
             places: HashMap::new(),

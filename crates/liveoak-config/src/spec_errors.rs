@@ -54,8 +54,7 @@ impl Reader<'_> {
                     format_duration(intensity.period)
                 ))
             }
-            // A file cannot break the other rules, because its types allow no such value. Errors of rules that are new in the
-            // core are shown at their field.
+            // The other rules are shown at their field.
             _ => {
                 let found = at_field(places, error);
                 if self.problems.diagnostics.iter().take(of_reader).any(|error| error.path == found.path) {
@@ -79,7 +78,7 @@ impl Reader<'_> {
         let near = if self.problems.has_too_many() { None } else { near_miss(name, others()) };
         match (near, others().count()) {
             (Some(near), _) => error.help(format!("did you mean `{near}`?")),
-            (None, 0) => error.help("this child has no siblings; remove `after`"),
+            (None, 0) => error.help("this child has no siblings; remove this edge"),
             (None, 1..=MAX_LISTED) => error.expected(one_of(others())),
             (None, _) => error.help("`after` names children of the same supervisor only"),
         }
@@ -93,7 +92,10 @@ impl Reader<'_> {
         let Some(target) = self.places.get(&parent(path).join(sibling)) else { return error };
         match target.value("restart") {
             Some(span) => error.related(span, "permanent: restarted whenever it ends"),
-            None => error.related(target.name.clone(), "permanent by default: restarted whenever it ends"),
+            None => error.related(
+                target.name.clone(),
+                "permanent, by default or by its role: restarted whenever it ends",
+            ),
         }
     }
 

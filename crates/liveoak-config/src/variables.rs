@@ -13,11 +13,15 @@ use crate::table::{Node, Table};
 use crate::text::escaped;
 use liveoak_core::Path as TreePath;
 use liveoak_process::IDENTITY_VARIABLES;
+use std::collections::HashSet;
 use std::path::Path;
 
 /// What to do about a value that a shell would expand.
 const EXPAND_IN_SHELL: &str =
     "write the whole value, or let a shell make it, as in: shell = \"NAME=... exec program\"";
+
+/// The most variables of an env file that one warning names. The others are counted.
+const MAX_NAMES: usize = 12;
 
 impl Reader<'_> {
     /// Reads `env_file` and `env`. A variable of `env` overrides one of the file.
@@ -48,11 +52,15 @@ impl Reader<'_> {
             }
         }
         if let (Some(node), false) = (table.get("env_file"), file.unexpanded.is_empty()) {
-            let overridden = |name: &String| declared.as_ref().is_some_and(|table| table.get(name).is_some());
-            let names = file.unexpanded.iter().filter(|name| !overridden(name));
-            let names: Vec<_> = names.map(|name| format!("`{}`", escaped(name))).collect();
+            let own: HashSet<&str> =
+                declared.iter().flat_map(|table| &table.nodes).map(|node| node.key).collect();
+            let names = file.unexpanded.iter().filter(|name| !own.contains(name.as_str()));
+            let mut names: Vec<_> = names.map(|name| format!("`{}`", escaped(name))).collect();
             if !names.is_empty() {
-                let names = names.join(", ");
+                let more = names.len().saturating_sub(MAX_NAMES);
+                names.truncate(MAX_NAMES);
+                let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let names = names.join(", ") + &and_more;
                 let text =
                     format!("its values are not expanded, and a shell would expand the value of {names}");
                 let literal = "if it is meant literally, write it in '...'";
@@ -65,7 +73,7 @@ impl Reader<'_> {
     /// Adds a warning about the value at a dotted path of the file, once.
     pub(crate) fn warn(&mut self, path: &str, text: String) {
         // Replicas have the same values.
-        if !self.warnings.iter().any(|(known, _)| known == path) {
+        if self.warned.insert(path.to_owned()) {
             self.warnings.push((path.to_owned(), text));
         }
     }

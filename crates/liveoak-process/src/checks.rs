@@ -9,7 +9,7 @@ use std::sync::Arc;
 impl Program {
     /// Adds a readiness check: while `probe` fails, the program runs but is not ready; see [`Child::readiness`]. A delay or log
     /// probe cannot be asked again, so the start refuses it. `check` says how often and how long the probe is asked, so an
-    /// `every` or `timeout` of the probe is refused too.
+    /// `every` of the probe, or a `timeout` other than that of the check, is refused too.
     #[must_use]
     pub fn readiness(self, check: Check, probe: Probe) -> Self {
         self.asked(CheckKind::Readiness, check, probe)

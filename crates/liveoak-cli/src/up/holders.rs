@@ -24,6 +24,10 @@ pub(crate) enum Reason {
     Healthy,
     /// Without limit: it is down, and does not start by itself.
     Down,
+    /// Until it is ready again: it runs, but it is not ready now.
+    ReadyAgain,
+    /// Until it is asked to stop: it is not ready any more before.
+    Drain,
     /// Until it has stopped as asked.
     Stop,
     /// Until it has ended after its kill.
@@ -63,6 +67,13 @@ impl Holder {
             }
             Reason::Completed => format!("{} for {path} to complete{}", self.waits(), left_or_nothing(left)),
             Reason::Healthy => format!("{} for {path} to be healthy{}", self.waits(), left_or_nothing(left)),
+            Reason::ReadyAgain => {
+                format!("{} for {path} to be ready again{}", self.waits(), left_or_nothing(left))
+            }
+            Reason::Drain => {
+                let left = left.unwrap_or_else(|| seconds(Duration::ZERO));
+                format!("waiting for {path}, which is not ready any more: asked to stop in {left}")
+            }
             Reason::Down => format!("{} for {path}, which is {}", self.waits(), self.why),
             Reason::Stop => match left {
                 Some(left) => format!("waiting for {path} to stop: killed in {left}"),
@@ -165,8 +176,12 @@ impl Holders {
                 }
             }
             ChildState::Stopping { stage, remaining } if is_leaf => {
-                let reason = if *stage == StopStage::Killed { Reason::Kill } else { Reason::Stop };
-                self.add(child, reason, child.since, *remaining, None);
+                let reason = match (stage, child.asked_in) {
+                    (StopStage::Killed, _) => Reason::Kill,
+                    (_, Some(_)) => Reason::Drain,
+                    (_, None) => Reason::Stop,
+                };
+                self.add(child, reason, child.since, child.asked_in.or(*remaining), None);
             }
             ChildState::Running if is_leaf && matches!(supervisor.state, ChildState::Stopping { .. }) => {
                 self.not_asked += 1;
@@ -213,6 +228,9 @@ impl Holders {
             }
             ChildState::Running if condition == Condition::Healthy => {
                 self.add(sibling, Reason::Healthy, both, remaining, Some(child));
+            }
+            ChildState::Running if condition == Condition::Ready && !sibling.ready => {
+                self.add(sibling, Reason::ReadyAgain, both, remaining, Some(child));
             }
             ChildState::Idle(why) if *why != IdleReason::SupervisorDown => {
                 self.add(sibling, Reason::Down, both, None, Some(child));

@@ -35,6 +35,22 @@ fn serve_http(listener: &TcpListener) {
 }
 
 #[test]
+fn a_child_that_waits_for_a_program_to_be_ready_again_is_named() {
+    let dir = TestDir::of(
+        "[child.db]\nshell = \"exec sleep 1000\"\nreadiness = { file = \"up\", every = \"50ms\", failures = 1 }\n\
+         [child.web]\nshell = \"echo up; exec sleep 1000\"\nneeds = { db = { grace = \"10ms\" } }\n",
+    );
+    dir.file("up", "", 0o644);
+    let up = dir.up(&[]);
+    up.line("/t/web", 0);
+    std::fs::remove_file(dir.at("up")).expect("the file");
+    up.logs("/t/web waits for /t/db to be ready again");
+    dir.file("up", "", 0o644);
+    up.line("/t/web", 1);
+    up.stop().with_code(0);
+}
+
+#[test]
 fn a_dependent_starts_only_after_the_probe_of_its_dependency_has_succeeded() {
     let (tcp, http) = (address(47_001), address(47_002));
     let probes = [

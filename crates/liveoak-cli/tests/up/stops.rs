@@ -29,6 +29,18 @@ fn a_program_with_a_stop_deadline_of_zero_is_killed_without_being_asked() {
 }
 
 #[test]
+fn while_a_program_is_unready_before_its_stop_a_line_says_when_it_is_asked() {
+    let dir = TestDir::of(
+        "[child.a]\nshell = \"echo up; exec sleep 1000\"\nstop = { within = \"20s\", unready_for = \"4s\" }\n",
+    );
+    let up = dir.up(&[]);
+    up.line("/t/a", 0);
+    up.signal(rustix::process::Signal::TERM);
+    up.logs("waiting for /t/a, which is not ready any more: asked to stop in 2 s");
+    up.end().with_code(0);
+}
+
+#[test]
 fn processes_that_outlive_their_group_leader_are_part_of_the_stop() {
     let dir = TestDir::of("[child.a]\ncommand = \"sh a.sh\"\nstop = { within = \"300ms\" }\n");
     // The leader ends when asked. The process that it has started does not end.

@@ -112,6 +112,14 @@ fn a_default_without_effect_on_a_child_is_no_error_but_the_key_at_the_child_is()
     assert_eq!(errors(&format!("{at_once}start_within = \"9s\"\n")), ["child.a.start_within"]);
     let waits = "[child.b]\ncommand = \"x\"\nafter = [\"a\"]\nstart_within = \"9s\"\n";
     assert_eq!(errors(&format!("{at_once}{waits}")), [""; 0]);
+    let needs = waits.replace("after", "needs");
+    assert_eq!(errors(&format!("{at_once}{needs}")), [""; 0], "a need is waited for too");
+    let nothing = "after = []\nstart_within = \"9s\"\n";
+    assert_eq!(errors(&format!("{at_once}{nothing}")), ["child.a.start_within"], "no sibling is waited for");
+    let killed = "[defaults.stop]\nwithin = \"0s\"\n[child.a]\ncommand = \"x\"\n";
+    assert_eq!(errors(killed), [""; 0]);
+    let asked = format!("{killed}stop = {{ signal = \"SIGINT\" }}\n");
+    assert_eq!(errors(&asked), ["child.a.stop.signal"], "it is killed at once, as the defaults say");
 }
 
 #[test]

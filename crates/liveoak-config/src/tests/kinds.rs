@@ -4,7 +4,7 @@ use crate::bounds::DEFAULT_FILE;
 use crate::{Config, Diagnostics, Form, FromFile, KindConfig, Kinds, load, source};
 use liveoak_core::Restart;
 use liveoak_runtime::testing::paused;
-use liveoak_runtime::{Child, Ctx, Supervisor};
+use liveoak_runtime::{Child, Criticality, Ctx, Role, Supervisor};
 use serde::Deserialize;
 use serde_json::json;
 use std::path::Path;
@@ -259,6 +259,35 @@ fn two_files_are_equal_if_their_kinds_and_arguments_are() {
     }
     let shown = format!("{:?}", read(one).unwrap());
     assert!(shown.contains("\"device\"") && !shown.contains("\"x\""), "values may be secrets: {shown}");
+}
+
+#[test]
+fn a_child_of_a_kind_has_what_the_kind_says_where_neither_the_file_nor_its_defaults_do() {
+    paused(async {
+        let kinds = Kinds::new().add_child("wheel", |(): ()| {
+            let wheel = Child::task("any", |ctx: Ctx| async move { ctx.stopping().await });
+            wheel.role(Role::Sidecar).criticality(Criticality::High).kill_wait(Duration::from_secs(7))
+        });
+        let folder = std::env::temp_dir().join(format!("liveoak-wheels-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("robot.toml");
+        let text = "name = \"robot\"\n[defaults.stop]\nwithin = \"20s\"\nkill_wait = \"9s\"\n\
+                    [child.left]\nkind = \"wheel\"\ntags = [\"left\"]\nrun_within = \"12h\"\n\
+                    [child.right]\nkind = \"wheel\"\nneeds = [\"left\"]\nstop = { within = \"3s\" }\n";
+        std::fs::write(&file, text).unwrap();
+        let tree = Supervisor::from_file(&file, &kinds).unwrap_or_else(|refused| panic!("{refused}"));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let tree = tree.start().await.unwrap();
+        let spec = |path: &str| tree.explain(path).unwrap().spec;
+        let (left, right) = (spec("/robot/left"), spec("/robot/right"));
+        let view = tree.snapshot().get("/robot/left").cloned().unwrap();
+        assert_eq!((view.role(), view.criticality()), (Some(Role::Sidecar), Some(Criticality::High)));
+        assert_eq!(view.tags().iter().map(|tag| &**tag).collect::<Vec<_>>(), ["left"]);
+        let seconds = Duration::from_secs;
+        assert_eq!((left.stop_within, left.kill_wait), (seconds(20), seconds(7)), "the kind comes first");
+        assert_eq!((right.stop_within, right.kill_wait), (seconds(3), seconds(7)));
+        assert_eq!((left.run_within, right.needs.len()), (Some(seconds(12 * 3_600)), 1));
+    });
 }
 
 #[test]

@@ -145,3 +145,18 @@ fn an_env_file_from_the_standard_input_and_a_child_that_inherits_it_are_an_error
     }
     assert_eq!(found("env_file = \"x\"\nstdin = \"inherit\""), None);
 }
+
+#[test]
+fn a_warning_about_an_env_file_names_twelve_variables_and_counts_the_others() {
+    let file = |count: usize| (0..count).map(|n| format!("A{n}=$HOME\n")).collect::<String>();
+    for (count, expected) in
+        [(12, "`A10`, `A11`;"), (13, "`A10`, `A11` and 1 more;"), (20_000, "`A11` and 19988 more;")]
+    {
+        let open = |_: &Path| Ok(file(count));
+        let text = "[child.a]\ncommand = \"x\"\nenv_file = \"my.env\"\n";
+        let config = crate::load::read(Path::new("f"), Path::new("/srv"), text, &open, None);
+        let config = config.unwrap_or_else(|report| panic!("{}", report.text(false)));
+        let [warning] = &config.value_warnings[..] else { panic!("one warning") };
+        assert!(warning.text.contains(expected), "{}", warning.text);
+    }
+}

@@ -16,6 +16,18 @@ fn of_child(old: &str, new: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_change_of_the_stop_of_a_kind_is_seen_even_if_the_kind_decides_the_rest() {
+    for (old, new) in [("unready_for = \"6s\"", "unready_for = \"8s\""), ("within = \"5s\"", "")] {
+        let kind = |stop: &str| format!("kind = \"motor\"\nstop = {{ {stop} }}");
+        let found = of_child(&kind(old), &kind(new));
+        assert!(
+            found[0].starts_with("change /t/a: ") && found[0].contains("its `stop` differs"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
 fn the_same_file_keeps_everything_also_when_it_is_written_in_another_way() {
     let old = "name = \"t\"\n[child.a]\ncommand = \"x y\"\nreplicas = 2\n[child.b.child.c]\nkind = \"motor\"";
     let new = "name = \"t\"\nchild.a = { replicas = 2, command = [\"x\", \"y\"], restart = \"permanent\" }\n\

@@ -139,7 +139,7 @@ impl Probe {
 
     /// Sets how long to wait after a check that failed: 100 ms unless set. After the first checks of an attempt the wait
     /// is shorter: 10 ms, 20 ms, 40 ms and so on, up to this time. Refused with a delay and a log
-    /// probe, which are not tried repeatedly.
+    /// probe, which are not tried repeatedly, and for the probe of a check, which says itself how often it is tried.
     pub fn every(mut self, every: Duration) -> Probe {
         self.every = Some(every);
         self
