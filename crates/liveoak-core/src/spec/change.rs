@@ -208,8 +208,10 @@ fn shown_need(need: &Need) -> String {
     format!("{} (grace {})", need.child, shown_time(&need.grace))
 }
 
-fn shown_poll_limit(limit: &PollLimit) -> String {
-    format!("{}, then {}", shown_time(&limit.longest), limit.when_stuck.as_str())
+fn shown_poll_limit(limit: &Option<PollLimit>) -> String {
+    let shown =
+        |limit: &PollLimit| format!("{}, then {}", shown_time(&limit.longest), limit.when_stuck.as_str());
+    limit.as_ref().map_or("none".to_owned(), shown)
 }
 
 /// Notes how two specs differ. `of` stands in front of the name of each field.
@@ -267,9 +269,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
     let time = |time: &Option<Duration>| time.as_ref().map_or("none".to_owned(), shown_time);
     note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, time);
-    note(restart, &name("poll_limit"), &old.poll_limit, poll_limit, |limit| {
-        limit.as_ref().map_or("none".to_owned(), shown_poll_limit)
-    });
+    note(restart, &name("poll_limit"), &old.poll_limit, poll_limit, shown_poll_limit);
     note(restart, &name("checks"), &old.checks, checks, |checks| {
         let checks = checks.as_deref().unwrap_or_default();
         listed(checks, |check| format!("{} every {}", check.name, shown_time(&check.every)))
