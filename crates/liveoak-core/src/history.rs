@@ -54,16 +54,19 @@ impl ExitRecord {
 /// Returns the text of an exit, at most [`MAX_EXIT_TEXT_BYTES`] of it, in the memory of the text `used`.
 fn bounded_exit_text(exit: &Exit, mut used: String) -> String {
     used.clear();
-    // A child may fail very often, and the text of a failure exists already: it is copied and not formatted.
     if let Exit::Failed(failure) = exit {
-        used.reserve((FAILED.len() + failure.text().len()).min(MAX_EXIT_TEXT_BYTES));
+        let bytes = FAILED.len() + failure.text().len();
+        // A child may fail very often, and the text of a failure exists already: it is copied and not formatted.
+        if bytes <= MAX_EXIT_TEXT_BYTES {
+            used.reserve_exact(bytes);
+            used.push_str(FAILED);
+            used.push_str(failure.text());
+            return used;
+        }
     }
     let mut out = BoundedText::in_memory_of(used, MAX_EXIT_TEXT_BYTES);
     // Once the text is cut, the writer refuses the rest.
-    let _ = match exit {
-        Exit::Failed(failure) => out.write_str(FAILED).and_then(|()| out.write_str(failure.text())),
-        exit => write!(out, "{exit}"),
-    };
+    let _ = write!(out, "{exit}");
     out.into_text()
 }
 

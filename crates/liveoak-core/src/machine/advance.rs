@@ -13,7 +13,15 @@ use std::time::Duration;
 
 impl Machine {
     /// Evaluates every supervisor that was marked, the deepest first, until nothing is due.
+    #[inline]
     pub(super) fn settle(&mut self) {
+        // Most inputs mark no supervisor.
+        if !self.to_evaluate.is_empty() || !self.driver_queue.touched.is_empty() {
+            self.evaluate_marked();
+        }
+    }
+
+    fn evaluate_marked(&mut self) {
         while let Some((_, Reverse(sup))) = self.to_evaluate.pop() {
             // The supervisor may have left the tree since it was marked.
             if let Some(state) = self.arena.sup_if_any(sup) {

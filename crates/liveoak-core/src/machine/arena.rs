@@ -229,15 +229,18 @@ impl Arena {
     }
 
     /// Returns the child of this id, or `None` if it is no longer part of the tree.
+    #[inline]
     pub(super) fn index_of(&self, id: ChildId) -> Option<Index> {
         let Slot::Used(child) = self.slots.get(id.slot as usize)? else { return None };
         (child.serial == id.serial).then(|| Index::of_slot(id.slot))
     }
 
+    #[inline]
     pub(super) fn id_of(&self, child: Index) -> ChildId {
         ChildId { slot: child.slot(), serial: self[child].serial }
     }
 
+    #[inline]
     pub(super) fn attempt_of(&self, child: Index) -> (ChildId, Attempt) {
         (self.id_of(child), Attempt(self[child].attempt))
     }

@@ -4,8 +4,7 @@ use super::state::{Child, ChildName, Children, Index, Intent, Phase, SupervisorP
 use super::{Command, Effect, MAX_WAITERS, Machine, Outcome, Refusal};
 use crate::spec::{Above, MAX_CHILDREN, ParentRules, Sibling, added_child};
 use crate::{
-    ChildDeclaration, ChildId, EventKind, Health, IdleReason, Name, Ready, RequestId, Restart, StopStage,
-    Time,
+    ChildDeclaration, ChildId, EventKind, IdleReason, Name, Ready, RequestId, Restart, StopStage, Time,
 };
 use std::sync::Arc;
 
@@ -335,15 +334,16 @@ impl Machine {
         let name = name.map_or(ChildName::Automatic, ChildName::Given);
         let mut child = Child::new(spec, name, self.now);
         if ready_at_once {
-            // It is healthy when this call returns, so it does not change the health of its group.
-            child.health = Health::Healthy;
+            // It has this health when this call returns, so it does not change the health of its group.
+            child.health = child.least_health();
         }
         let member = self.arena.insert_child(Some(group), child);
         self.avoid_given_names(group, member);
         if !ready_at_once {
             self.refresh_health(group);
         }
-        self.announce_added(member);
+        let restart = self.arena[member].restart;
+        self.emit(member, || EventKind::Added { restart, strategy: None });
         self.mark_as_added(member, request);
         let id = self.arena.id_of(member);
         self.begin_attempt(member);
@@ -390,7 +390,9 @@ impl Machine {
         }
         let parent = self.arena.index_of(parent).ok_or(Refusal::NotFound)?;
         // A stop for a need would lose the added children.
-        if let Some(needs) = self.arena.line_up_from(parent).find(|at| !self.arena[*at].spec.needs.is_empty())
+        let declares = |at: &Index| !self.arena[*at].spec.needs.is_empty();
+        if self.arena.some_needs
+            && let Some(needs) = self.arena.line_up_from(parent).find(declares)
         {
             return Err(Refusal::DeclaresNeeds { path: self.arena.path_of(needs) });
         }

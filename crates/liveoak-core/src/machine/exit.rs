@@ -49,21 +49,27 @@ impl Machine {
     /// failed check, a missed heartbeat, a body that ended before its subtasks, the failure of a supervisor's child).
     pub(super) fn on_attempt_ended(&mut self, child: Index, exit: Exit, stage: StopStage) {
         let state = &self.arena[child];
+        let parent = state.parent;
+        let sup = parent.map(|parent| self.arena.sup(parent));
+        let is_member = sup.is_some_and(|sup| sup.is_group());
+        // A command, a restart set or the stop of the supervisor may have decided already what follows.
+        let overruled = state.intent != Intent::Run
+            || state.flags.in_restart_set
+            || sup.is_some_and(|sup| sup.is_ending());
         let was_stopping = state.phase.is_stopping();
         let killed = state.phase == (Phase::Stopping { killed: true });
         // A child that ends between its kill and its abandonment was killed.
         let stage = if killed { stage.max(StopStage::Killed) } else { stage };
         let (ran, took) = (self.now.since(state.started), self.now.since(state.since));
         let (id, attempt) = self.arena.attempt_of(child);
-        let state_parent = state.parent;
-        let overruled = self.is_overruled(child);
-        let mut cause = None;
+        let (mut cause, mut was_trial) = (None, false);
         let state = &mut self.arena[child];
         if let Some(record) = &mut state.record {
             // A reported health applies only to the attempt that reported it.
             (record.health, record.health_reason) = (Health::Unknown, None);
             cause = record.cause.take();
             record.asked_at = None;
+            was_trial = record.trial;
             if stage == StopStage::Abandoned {
                 // Only an abandoned attempt still runs code that can ask for the exit before it.
                 record.exit_before.clone_from(&record.last_exit);
@@ -85,11 +91,10 @@ impl Machine {
         };
         // A child that was stopped before it was done has not succeeded, whatever its exit is.
         self.judge_attempt(child, exit.is_success() && !stopped_by_others);
-        self.record_exit(child, ran, &exit, stopped_by_others);
+        self.record_exit(child, is_member, ran, &exit, stopped_by_others);
         self.emit(child, || EventKind::Exited { attempt, exit: exit.clone(), ran, stopped_by_others });
         self.tell_exit(id, attempt, &exit);
-        if self.arena[child].is_trial() && (self.is_stable(child) || exit.is_success() && !stopped_by_others)
-        {
+        if was_trial && (self.is_stable(child) || exit.is_success() && !stopped_by_others) {
             self.end_quarantine(child);
         }
         if overruled || stopped_by_others {
@@ -98,44 +103,39 @@ impl Machine {
             self.log_stop(child, took, stage, Some(&exit));
             self.after_stop_by_others(child, stage, Some(exit));
         } else {
-            let (parent, forced) = (state_parent, self.take_forced(child));
+            let forced = self.take_forced(child);
             self.on_own_exit(child, exit);
-            self.keep_forced(parent, child, id, forced);
+            if forced.is_some() {
+                self.keep_forced(parent, child, id, forced);
+            }
         }
-    }
-
-    /// Returns `true` if a command, a restart set or the stop of the supervisor has already decided what follows.
-    fn is_overruled(&self, child: Index) -> bool {
-        let state = &self.arena[child];
-        state.intent != Intent::Run
-            || state.flags.in_restart_set
-            || self.arena.parent_of(child).is_some_and(|sup| sup.is_ending())
     }
 
     /// Decides what follows an attempt that ended by itself. A trial that has not ended the quarantine goes back into it. If a command asked for the start, a failed start is its
     /// answer. A failed start in a first start fails the supervisor, unless the supervisor retries first starts and a
     /// later attempt may succeed. Otherwise the table restart × exit decides.
     pub(super) fn on_own_exit(&mut self, child: Index, exit: Exit) {
-        self.arena.record_or_new(child).last_exit = Some(exit.clone());
-        let state = &self.arena[child];
+        let state = &mut self.arena[child];
+        let (flags, restart) = (state.flags, state.restart);
+        let record = state.record.get_or_insert_default();
+        record.last_exit = Some(exit.clone());
+        let is_trial = record.trial;
         let Some(sup) = state.parent else { return self.tree_ended(exit) };
-        if state.is_trial() {
+        if is_trial {
             return self.end_trial(child);
         }
-        let restart = state.spec.restart;
-        if !state.flags.attempt_ready && is_failed_start(restart, &exit) {
-            if state.flags.start_requested {
+        if !flags.attempt_ready && is_failed_start(restart, &exit) {
+            if flags.start_requested {
                 return self.requested_start_failed(child, &exit);
             }
             // Only a declared child that was never ready fails its starting supervisor. Later failures lead to restarts.
-            let fails =
-                !state.flags.paused && (self.may_fail_first_start(sup, child) || !exit.is_retryable());
+            let fails = !flags.paused && (self.may_fail_first_start(sup, child) || !exit.is_retryable());
             if fails && self.is_first_start(sup, child) {
                 return self.first_start_failed(sup, child, exit);
             }
         }
         match decide(restart, &exit) {
-            Verdict::Restart if self.arena[child].flags.paused => self.end_while_paused(child, &exit),
+            Verdict::Restart if flags.paused => self.end_while_paused(child, &exit),
             Verdict::Restart => self.restart(sup, child, exit),
             Verdict::Finish => self.finish(sup, child, &exit),
             Verdict::Ignored => self.set_ignored(sup, child),

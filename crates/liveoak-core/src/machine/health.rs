@@ -7,7 +7,20 @@ use std::sync::Arc;
 impl Child {
     /// Returns the health of the child: the reported health while it runs, otherwise the health of its state. A running
     /// supervisor has the health of its worst child.
+    #[inline]
     pub(super) fn health_now(&self) -> Health {
+        // Most children run, and neither they nor a check have said anything.
+        let is_silent = self.sup.is_none()
+            && self.record.as_ref().is_none_or(|record| {
+                !record.trial
+                    && record.health == Health::Unknown
+                    && record.checks.is_none()
+                    && record.stuck.is_none()
+            });
+        if self.phase == Phase::Running && is_silent { self.least_health() } else { self.health_of_phase() }
+    }
+
+    fn health_of_phase(&self) -> Health {
         match self.phase {
             _ if self.is_trial() => Health::Unhealthy,
             Phase::Running => {
@@ -30,9 +43,15 @@ impl Child {
         }
     }
 
+    /// Returns the health of a running leaf of which nothing is said yet.
+    #[inline]
+    pub(super) fn least_health(&self) -> Health {
+        if self.spec.has_health() { Health::Healthy } else { Health::Unknown }
+    }
+
     /// Returns the health of a running leaf: the worse of what it reports and of what its checks say.
     fn own_health(&self) -> Health {
-        let least = if self.spec.has_health() { Health::Healthy } else { Health::Unknown };
+        let least = self.least_health();
         let Some(record) = &self.record else { return least };
         let checked = record.checks.as_ref().map_or(Health::Unknown, |checks| checks.health());
         let stuck = if self.poll_that_counts().is_some() { Health::Unhealthy } else { Health::Unknown };

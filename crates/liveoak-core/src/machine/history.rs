@@ -96,11 +96,18 @@ impl Machine {
     }
 
     /// Keeps the exit of the last attempt, if the child has failed now or before.
-    pub(super) fn record_exit(&mut self, child: Index, ran: Duration, exit: &Exit, stopped_by_others: bool) {
+    pub(super) fn record_exit(
+        &mut self,
+        child: Index,
+        is_member: bool,
+        ran: Duration,
+        exit: &Exit,
+        stopped_by_others: bool,
+    ) {
         let state = &self.arena[child];
         // A member that leaves the tree needs no record, and there may be very many of them.
-        let leaves = self.arena.is_member(child)
-            && (state.restart == Restart::Temporary || stopped_by_others && state.record.is_none());
+        let leaves =
+            is_member && (state.restart == Restart::Temporary || stopped_by_others && state.record.is_none());
         let keeps = if leaves { 0 } else { usize::from(state.spec.history) };
         let has_failed = state.record.as_ref().is_some_and(|record| record.exits.is_some());
         let is_first_failure =

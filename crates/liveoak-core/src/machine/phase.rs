@@ -16,13 +16,36 @@ impl Machine {
     /// sets `since` to now (a stop that becomes more forceful keeps its `since`). Marks the supervisors further above
     /// that may have a step to take. The caller marks the child's supervisor.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
-        self.change_phase(child, phase);
-        self.refresh_health(child);
-        self.mark_watching_supervisors(self.arena[child].parent);
+        if self.arena[child].leaves_something_behind(phase) {
+            self.leave_phase(child, phase);
+        }
+        let now = self.now;
+        let state = &mut self.arena[child];
+        let before = std::mem::replace(&mut state.phase, phase);
+        if !(before.is_stopping() && phase.is_stopping()) {
+            state.since = now;
+        }
+        let (was_live, live) = (before.is_live(), phase.is_live());
+        let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
+        // A child leaves its restart set when its attempt has ended.
+        let left_restart_set = was_live && !live && std::mem::take(&mut state.flags.in_restart_set);
+        let health = state.health_now();
+        let health_before = std::mem::replace(&mut state.health, health);
+        // The phase of the root concerns no supervisor.
+        let Some(parent) = state.parent else { return };
+        let sup = self.arena.sup_mut(parent);
+        sup.live = sup.live + u32::from(live) - u32::from(was_live);
+        sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
+        sup.to_restart -= u32::from(left_restart_set);
+        // Most children are healthy before and after.
+        if sup.count_other_health(health_before, health) {
+            self.refresh_health(parent);
+        }
+        self.mark_watching_supervisors(Some(parent));
     }
 
-    /// Changes the phase like [`set_phase`](Self::set_phase), but leaves the health of the child as it is and marks no supervisor.
-    fn change_phase(&mut self, child: Index, phase: Phase) {
+    /// Does what ends with the phase of a child, before the child enters another phase.
+    fn leave_phase(&mut self, child: Index, phase: Phase) {
         let state = &self.arena[child];
         let (before, has_timers) = (state.phase, state.has_timers_of_phase());
         // If the attempt has ended, it was judged before.
@@ -38,37 +61,16 @@ impl Machine {
         if !matches!(phase, Phase::Starting | Phase::Running) {
             self.forget_lost_needs(child);
         }
-        if phase.is_idle()
-            && let Some(record) = self.arena[child].record.as_mut().filter(|record| record.trial)
-        {
-            record.trial = false;
-        }
         if before == Phase::Waiting {
             self.leave_wait(child, phase);
         }
-        let (was_live, live) = (before.is_live(), phase.is_live());
-        let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
-        let now = self.now;
-        let state = &mut self.arena[child];
-        if (phase.is_idle() || phase == Phase::BackingOff)
-            && let Some(record) = &mut state.record
-        {
-            record.command_open = false;
-        }
-        state.phase = phase;
-        if !(before.is_stopping() && phase.is_stopping()) {
-            state.since = now;
-        }
-        if live == was_live && waiting == was_waiting {
-            return;
-        }
-        // A child leaves its restart set when its attempt has ended.
-        let left_restart_set = was_live && !live && std::mem::take(&mut state.flags.in_restart_set);
-        if let Some(parent) = state.parent {
-            let sup = self.arena.sup_mut(parent);
-            sup.live = sup.live + u32::from(live) - u32::from(was_live);
-            sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
-            sup.to_restart -= u32::from(left_restart_set);
+        if let Some(record) = &mut self.arena[child].record {
+            if phase.is_idle() {
+                record.trial = false;
+            }
+            if phase.is_idle() || phase == Phase::BackingOff {
+                record.command_open = false;
+            }
         }
     }
 
@@ -109,10 +111,12 @@ impl Machine {
             self.arena[at].health = health;
             let Some(parent) = parent else { return };
             let sup = self.arena.sup_mut(parent);
-            sup.count_health(before, false);
-            sup.count_health(health, true);
+            let counts = sup.count_other_health(before, health);
             if sup.waiting > 0 {
                 self.mark_to_evaluate(Some(parent));
+            }
+            if !counts {
+                return;
             }
             at = parent;
         }

@@ -19,6 +19,7 @@ impl Machine {
         self.arena[child].record.as_ref().map_or(0, |record| record.waiters.len())
     }
 
+    #[inline]
     pub(super) fn expect_answer(&mut self, child: Index, request: Option<RequestId>, command: Command) {
         if let Some(request) = request {
             self.arena.record_or_new(child).waiters.push((request, command));
@@ -26,10 +27,14 @@ impl Machine {
     }
 
     /// Answers the commands on `child` for which `answer` returns `Some`. The other commands continue to wait.
+    #[inline]
     pub(super) fn answer(&mut self, child: Index, answer: impl Fn(Command) -> Option<Answer>) {
-        if self.waiter_count(child) == 0 {
-            return;
+        if self.waiter_count(child) > 0 {
+            self.answer_waiters(child, answer);
         }
+    }
+
+    fn answer_waiters(&mut self, child: Index, answer: impl Fn(Command) -> Option<Answer>) {
         for (request, command) in std::mem::take(&mut self.arena.record_or_new(child).waiters) {
             match answer(command) {
                 Some(result) => self.push(Effect::Reply { request, result }),
@@ -120,11 +125,15 @@ impl Machine {
 
     /// Closes the log of a supervisor that ends by itself. Returns the report of the forced stops, if there were any,
     /// unless a log above contains them now. The log of the root stays open, because it becomes the report of the tree.
+    #[inline]
     pub(super) fn take_forced(&mut self, child: Index) -> Option<Box<StopReport>> {
         let state = &self.arena[child];
-        let parent = state.parent?;
         // Most children have no log.
         state.record.as_ref()?.log.as_ref()?;
+        self.take_forced_of_log(child, state.parent?)
+    }
+
+    fn take_forced_of_log(&mut self, child: Index, parent: Index) -> Option<Box<StopReport>> {
         let is_reported_above = self.log_above(parent).is_some();
         let mut report = self.close_log(child);
         report.entries.retain(|entry| entry.stage.is_forced());

@@ -108,11 +108,15 @@ impl Machine {
 
     /// Resets the row and the backoff of a child if its attempt was a stable run or a `success`. Called when the attempt
     /// has ended.
+    #[inline]
     pub(super) fn judge_attempt(&mut self, child: Index, success: bool) {
         let stable = self.is_stable(child);
-        if !(stable || success) {
-            return;
+        if stable || success {
+            self.note_good_attempt(child, stable);
         }
+    }
+
+    fn note_good_attempt(&mut self, child: Index, stable: bool) {
         let state = &mut self.arena[child];
         state.flags.had_stable_run = true;
         if let Some(record) = &mut state.record {

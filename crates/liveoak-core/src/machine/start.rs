@@ -67,6 +67,7 @@ impl Machine {
     }
 
     /// Numbers a new attempt, and resets the state that belonged to the previous attempt only. Returns the attempt.
+    #[inline]
     pub(super) fn count_attempt(&mut self, child: Index) -> (ChildId, Attempt) {
         let now = self.now;
         let state = &mut self.arena[child];
@@ -75,17 +76,16 @@ impl Machine {
         state.flags.attempt_ready = false;
         state.flags.stopped_by_others = false;
         state.flags.attempt_stable = false;
-        if let Some(record) = &mut state.record {
+        // The flag is cleared, so that a later start by command does not count as a restart.
+        let restart = std::mem::take(&mut state.flags.restarts_next);
+        if restart || state.record.is_some() {
+            let record = state.record.get_or_insert_default();
             record.forced = None;
             record.checks = None;
             record.stopped_for_need = false;
+            record.restarts += u64::from(restart);
         }
-        // The flag is cleared, so that a later start by command does not count as a restart.
-        let restart = std::mem::take(&mut state.flags.restarts_next);
-        if restart {
-            self.arena.record_or_new(child).restarts += 1;
-        }
-        let (id, attempt) = self.arena.attempt_of(child);
+        let (id, attempt) = (ChildId { slot: child.slot(), serial: state.serial }, Attempt(state.attempt));
         self.emit(child, || EventKind::Starting { attempt, restart });
         (id, attempt)
     }
@@ -105,7 +105,6 @@ impl Machine {
             // No child here is `added`, because added children left the tree when the supervisor ended.
             state.flags = Flags {
                 stopped_by_others: state.flags.stopped_by_others,
-                let_go: state.flags.let_go,
                 paused: state.flags.paused,
                 ..Flags::default()
             };
@@ -164,24 +163,23 @@ impl Machine {
         state.readiness = Readiness::Reached;
         state.flags.attempt_ready = true;
         state.flags.start_requested = false;
-        let run_within = state.spec.run_within;
-        let (took, parent, beats) = (now.since(state.started), state.parent, state.spec.heartbeat.is_some());
-        let (id, attempt) = self.arena.attempt_of(child);
+        let (took, parent, has_record) = (now.since(state.started), state.parent, state.record.is_some());
+        let (id, attempt) = (ChildId { slot: child.slot(), serial: state.serial }, Attempt(state.attempt));
+        let spec = &state.spec;
+        let (beats, has_checks, run_within) =
+            (spec.heartbeat.is_some(), spec.has_check(false), spec.run_within);
         self.emit(child, || EventKind::Ready { attempt, took });
         if beats {
             let record = self.arena.record_or_new(child);
             (record.last_beat, record.judged_from) = (now, None);
             self.schedule_heartbeat_check(child);
         }
-        self.begin_checks(child, false);
-        if let Some(record) = &mut self.arena[child].record {
-            // Later events do not follow from the last command.
-            record.command_open = false;
-            if record.trial {
-                let stable_at = now.after(self.arena[child].spec.reset_after());
-                self.set_timer(child, Purpose::Phase, stable_at);
-            }
-            self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
+        if has_checks {
+            self.begin_checks(child, false);
+        }
+        // Most children that were never restarted have no record.
+        if has_record {
+            self.end_start(child, id, attempt);
         }
         if let Some(within) = run_within {
             self.set_timer_in(child, Purpose::Run, within);
@@ -194,6 +192,18 @@ impl Machine {
             Some(sup) if self.arena.sup(sup).is_group() => {}
             Some(_) => self.mark_to_evaluate(parent),
         }
+    }
+
+    /// Ends what waited for the readiness of a child: the commands that start it, and the time until a trial is judged begins.
+    fn end_start(&mut self, child: Index, id: ChildId, attempt: Attempt) {
+        let Some(record) = &mut self.arena[child].record else { return };
+        // Later events do not follow from the last command.
+        record.command_open = false;
+        if record.trial {
+            let stable_at = self.now.after(self.arena[child].spec.reset_after());
+            self.set_timer(child, Purpose::Phase, stable_at);
+        }
+        self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
     }
 
     pub(super) fn schedule_heartbeat_check(&mut self, child: Index) {

@@ -159,8 +159,6 @@ pub(super) struct Flags {
     pub(super) attempt_stable: bool,
     /// It had a stable run or a success since its supervisor was started.
     pub(super) had_stable_run: bool,
-    /// Its body, or the body of a child below it, was let go, so it never starts again.
-    pub(super) let_go: bool,
     /// Only a command starts it (`pause.rs`).
     pub(super) paused: bool,
 }
@@ -197,6 +195,8 @@ pub(super) struct ChildRecord {
     /// if others stop the child.
     pub(super) cause: Option<Exit>,
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
+    /// Its body, or the body of a child below it, was let go, so it never starts again.
+    pub(super) let_go: bool,
     /// Its start was requested by a change to a mode. If the start fails, the child is not wanted any more.
     pub(super) wanted_if_it_starts: bool,
     /// It waits for the start of a trial attempt, or its live attempt is a trial (`trial.rs`). Never set while it is idle.
@@ -254,6 +254,13 @@ pub(super) struct ChildRecord {
     /// The forced stops below the child when it ended by itself, at most
     /// [`MAX_KEPT_FORCED`](crate::MAX_KEPT_FORCED). Kept while it is down.
     pub(super) forced: Option<Box<StopReport>>,
+}
+
+impl ChildRecord {
+    /// Returns `true` if the child has a deadline that ends with its phase, apart from that of the phase itself.
+    fn has_timers(&self) -> bool {
+        self.heartbeat_check.is_some() || self.check_due.is_some() || self.run_deadline.is_some()
+    }
 }
 
 #[derive(Debug)]
@@ -402,7 +409,7 @@ impl SupervisorState {
         }
     }
 
-    /// Counts a child that now has (`true`) or no longer has (`false`) this health.
+    /// Counts a child that now has (`true`) or no longer has (`false`) this health. Children that are well are not counted.
     pub(super) const fn count_health(&mut self, health: Health, is: bool) {
         let count = match health {
             Health::Unknown | Health::Healthy => return,
@@ -410,6 +417,17 @@ impl SupervisorState {
             Health::Unhealthy => &mut self.unhealthy,
         };
         *count = if is { *count + 1 } else { *count - 1 };
+    }
+
+    /// Counts a child whose health has changed. Returns `true` if the health of this supervisor may have changed too.
+    #[inline]
+    pub(super) const fn count_other_health(&mut self, before: Health, health: Health) -> bool {
+        let is_other = before as u8 != health as u8 && !(is_well(before) && is_well(health));
+        if is_other {
+            self.count_health(before, false);
+            self.count_health(health, true);
+        }
+        is_other
     }
 
     /// Returns the health of the worst child.
@@ -427,6 +445,11 @@ impl SupervisorState {
             SupervisorPhase::Down | SupervisorPhase::Stopping | SupervisorPhase::ClosingRuntime
         )
     }
+}
+
+/// Returns `true` if a child of this health does not change the health of its supervisor.
+const fn is_well(health: Health) -> bool {
+    matches!(health, Health::Unknown | Health::Healthy)
 }
 
 #[derive(Debug)]
@@ -491,6 +514,7 @@ impl Child {
         let frozen = |record: &ChildRecord| ChildRecord {
             restarts: record.restarts,
             last_exit: record.last_exit.clone(),
+            let_go: record.let_go,
             trial: record.trial,
             health: record.health,
             health_reason: record.health_reason.clone(),
@@ -553,7 +577,12 @@ impl Child {
 
     /// Returns `true` if the child can have no more attempts.
     pub(super) fn is_used_up(&self) -> bool {
-        self.flags.let_go || self.spec.once && self.attempt > 0
+        self.spec.once && self.attempt > 0 || self.is_let_go()
+    }
+
+    /// Returns `true` if the body of the child, or of a child below it, was let go.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.let_go)
     }
 
     /// Notes that the child is part of a restart set: it starts in its turn.
@@ -565,11 +594,18 @@ impl Child {
 
     /// Returns `true` if it has deadlines that end with its phase. Most children have none.
     pub(super) fn has_timers_of_phase(&self) -> bool {
+        self.phase_deadline != Time::NEVER || self.record.as_ref().is_some_and(|record| record.has_timers())
+    }
+
+    /// Returns `true` if something ends when the child leaves its phase for `phase`: a deadline, a wait, the loss of a need,
+    /// a trial or a command. Also if the attempt must be judged. Most children leave nothing behind.
+    #[inline]
+    pub(super) fn leaves_something_behind(&self, phase: Phase) -> bool {
         self.phase_deadline != Time::NEVER
+            || self.phase == Phase::Waiting
+            || self.phase == Phase::Running && phase.is_stopping()
             || self.record.as_ref().is_some_and(|record| {
-                record.heartbeat_check.is_some()
-                    || record.check_due.is_some()
-                    || record.run_deadline.is_some()
+                record.trial || record.command_open || record.has_timers() || !record.lost_needs.is_empty()
             })
     }
 

@@ -165,8 +165,8 @@ impl Machine {
     /// child cannot start again.
     fn let_go(&mut self, child: Index) -> bool {
         let state = &self.arena[child];
-        if state.flags.let_go || state.spec.keep && !state.spec.once {
-            return state.flags.let_go;
+        if state.is_let_go() || state.spec.keep && !state.spec.once {
+            return state.is_let_go();
         }
         let mut let_go = true;
         if let Some(sup) = state.sup.as_ref().filter(|sup| !sup.is_group()) {
@@ -176,7 +176,7 @@ impl Machine {
         } else {
             self.push(Effect::LetGo(self.arena.id_of(child)));
         }
-        self.arena[child].flags.let_go = let_go;
+        self.arena.record_or_new(child).let_go = let_go;
         let_go
     }
 

@@ -145,10 +145,14 @@ impl Drops {
     }
 
     /// Lets the jobs drop `values`, and counts them for `child`.
+    #[inline]
     pub(crate) fn push(self: &Arc<Self>, child: ChildId, values: Vec<UserValue>) {
-        if values.is_empty() {
-            return;
+        if !values.is_empty() {
+            self.push_all(child, values);
         }
+    }
+
+    fn push_all(self: &Arc<Self>, child: ChildId, values: Vec<UserValue>) {
         let (closed, lost) = (self.closed.load(Ordering::Acquire), self.lost.load(Ordering::Acquire));
         if closed && (lost || self.in_place) {
             return values.into_iter().for_each(drop_catching_panics);

@@ -230,10 +230,12 @@ impl<T: AttemptListener> TreeState<T> {
 
     /// Returns the runtime on which the child `id` starts: the chosen one, else the nearest dedicated one above it, or
     /// `None` for the tree's.
+    #[inline]
     pub(crate) fn runtime_for(&self, id: ChildId) -> Option<Handle> {
-        if !self.has_other_runtimes {
-            return None;
-        }
+        if self.has_other_runtimes { self.other_runtime_for(id) } else { None }
+    }
+
+    fn other_runtime_for(&self, id: ChildId) -> Option<Handle> {
         if let Some(ChildEntry::Leaf { body, .. }) = self.children.get(id.slot)
             && let Some(chosen) = body.runtime()
         {
