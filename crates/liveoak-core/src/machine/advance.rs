@@ -13,7 +13,7 @@ use std::time::Duration;
 
 impl Machine {
     /// Evaluates every supervisor that was marked, the deepest first, until nothing is due.
-    #[inline]
+    #[inline(always)]
     pub(super) fn settle(&mut self) {
         // Most inputs mark no supervisor.
         if !self.to_evaluate.is_empty() || !self.driver_queue.touched.is_empty() {

@@ -18,6 +18,8 @@ pub(super) struct Arena {
     pub(super) some_end_when_done: bool,
     /// `true` if a child was declared to need a sibling while it runs.
     pub(super) some_needs: bool,
+    /// `true` if a child, a supervisor or the members of a group were declared with a limit of their polls.
+    pub(super) some_poll_limits: bool,
     /// The unfinished copies of the arena. Every change of a slot goes through `IndexMut`, `insert_child` or `remove`,
     /// which first preserve the slot for these copies.
     copies: Vec<PendingCopy>,
@@ -62,6 +64,7 @@ impl Arena {
             vacant: None,
             some_end_when_done: false,
             some_needs: false,
+            some_poll_limits: false,
             copies: Vec::new(),
             copies_begun: 0,
         }
@@ -123,6 +126,10 @@ impl Arena {
         let depth = parent.map_or(0, |parent| self.sup(parent).depth + 1);
         let spec = Arc::new(declared.spec.clone());
         self.some_needs |= !spec.needs.is_empty();
+        self.some_poll_limits |= spec.poll_limit.is_some();
+        if let ChildForm::Group(group) = &declared.form {
+            self.some_poll_limits |= group.template.poll_limit.is_some();
+        }
         let mut child = Child::new(spec, ChildName::Given(declared.name.clone()), now);
         child.sup = SupervisorState::of_form(&declared.form, depth);
         let child = self.insert_child(parent, child);
@@ -181,13 +188,14 @@ impl Arena {
     }
 
     fn link(&mut self, parent: Index, child: Index) {
-        let health = self[child].health;
-        self.sup_mut(parent).count_health(health, true);
-        if let ChildName::Given(name) = &self[child].name {
-            let name = name.clone();
-            self.sup_mut(parent).names.insert(name, child);
+        let state = &self[child];
+        let (health, name) = (state.health, state.name.clone());
+        let sup = self.sup_mut(parent);
+        sup.count_health(health, true);
+        if let ChildName::Given(name) = name {
+            sup.names.insert(name, child);
         }
-        match &mut self.sup_mut(parent).children {
+        match &mut sup.children {
             Children::Ordered(children) => children.push(child),
             Children::Group { head, tail, count, .. } => {
                 *count += 1;
@@ -201,14 +209,14 @@ impl Arena {
     }
 
     fn unlink(&mut self, parent: Index, child: Index) {
-        let health = self[child].health;
-        self.sup_mut(parent).count_health(health, false);
-        let (prev, next) = (self[child].prev, self[child].next);
-        if let ChildName::Given(name) = &self[child].name {
-            let name = name.clone();
-            self.sup_mut(parent).names.remove(&name);
+        let state = &self[child];
+        let (health, prev, next, name) = (state.health, state.prev, state.next, state.name.clone());
+        let sup = self.sup_mut(parent);
+        sup.count_health(health, false);
+        if let ChildName::Given(name) = name {
+            sup.names.remove(&name);
         }
-        match &mut self.sup_mut(parent).children {
+        match &mut sup.children {
             Children::Ordered(children) => children.retain(|other| *other != child),
             Children::Group { head, tail, count, .. } => {
                 *count -= 1;

@@ -388,7 +388,7 @@ impl Machine {
         if self.ended {
             return Err(Refusal::TreeEnded);
         }
-        let parent = self.arena.index_of(parent).ok_or(Refusal::NotFound)?;
+        let Some(parent) = self.arena.index_of(parent) else { return Err(Refusal::NotFound) };
         // A stop for a need would lose the added children.
         let declares = |at: &Index| !self.arena[*at].spec.needs.is_empty();
         if self.arena.some_needs

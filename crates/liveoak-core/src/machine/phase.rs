@@ -174,9 +174,16 @@ impl Machine {
 
     /// Marks `sup` if it has waiting children, because they may wait for the child that has changed. Also marks each
     /// supervisor from `sup` upwards that ends when all its children are done.
-    #[inline]
+    #[inline(always)]
     pub(super) fn mark_watching_supervisors(&mut self, sup: Option<Index>) {
-        if sup.is_some_and(|sup| self.arena.sup(sup).waiting > 0) {
+        let is_waited_for = sup.is_some_and(|sup| self.arena.sup(sup).waiting > 0);
+        if is_waited_for || self.arena.some_needs || self.arena.some_end_when_done {
+            self.mark_those_that_watch(sup, is_waited_for);
+        }
+    }
+
+    fn mark_those_that_watch(&mut self, sup: Option<Index>, is_waited_for: bool) {
+        if is_waited_for {
             self.mark_to_evaluate(sup);
         }
         // Most trees have no needs. A supervisor is needed by its siblings, so the supervisor above it is evaluated too.

@@ -19,6 +19,13 @@ use std::time::Duration;
 const CHECK: &str = "polls";
 
 impl Machine {
+    /// Returns `false` if no child and no supervisor was declared with a limit of its polls.
+    #[inline]
+    #[must_use]
+    pub const fn has_poll_limits(&self) -> bool {
+        self.arena.some_poll_limits
+    }
+
     /// Returns how long a poll of a child may take, or `None` if there is no limit.
     #[must_use]
     pub fn poll_limit(&self, id: ChildId) -> Option<PollLimit> {

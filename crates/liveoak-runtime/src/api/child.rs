@@ -83,8 +83,9 @@ impl GroupAddress {
     /// Returns the running tree, and the id of the group.
     #[inline]
     pub(crate) fn get(&self) -> Result<(Arc<TreeInner>, ChildId), Refusal> {
-        let (tree, id) = self.0.get().ok_or(Refusal::SupervisorDown)?;
-        Ok((tree.upgrade().ok_or(Refusal::TreeEnded)?, *id))
+        let Some((tree, id)) = self.0.get() else { return Err(Refusal::SupervisorDown) };
+        let Some(tree) = tree.upgrade() else { return Err(Refusal::TreeEnded) };
+        Ok((tree, *id))
     }
 }
 

@@ -389,16 +389,21 @@ impl<A: Send + 'static> GroupHandle<A> {
             };
             Ok((id, answer))
         });
-        let added = added.map_err(|refusal| match body {
-            Some(body) => Refused::new(refusal, member_maker.argument_of(body)),
-            None => Refused::from(refusal),
-        });
+        let refused = match (&added, body) {
+            (Err(_), Some(body)) => Some(member_maker.argument_of(body)),
+            _ => None,
+        };
         // If the tree has dropped the group meanwhile, nothing else holds the closure of the group.
         let mut values = Vec::new();
         member_maker.let_go(&mut values);
         tree.drops.push(group, values);
-        let (id, answer) = added?;
-        Ok((ChildHandle::new(TreeHandle::new(tree, None), id, None), answer))
+        match added {
+            Ok((id, answer)) => Ok((ChildHandle::new(TreeHandle::new(tree, None), id, None), answer)),
+            Err(refusal) => Err(match refused {
+                Some(argument) => Refused::new(refusal, argument),
+                None => Refused::from(refusal),
+            }),
+        }
     }
 
     /// Returns the tree, the id of the group, and the maker of its members, if a member may be added.

@@ -11,10 +11,11 @@ use crate::api::ctx::{Ctx, current, with_current};
 use crate::attempt::body::{Body, IntoExit, Try, UserValue, add_user_value};
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::orders::{TaskRegistration, poll_body};
-use crate::attempt::panic::{catch, catch_exit, drop_catching_panics};
+use crate::attempt::panic::{catch, catch_exit, catch_part, drop_catching_panics};
 use crate::engine::driver::{ChildBody, LiveAttempt, TreeInner};
 use liveoak_core::Exit;
 use pin_project_lite::pin_project;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -146,11 +147,12 @@ impl<F, Fut> AttemptFuture<F, Fut> {
     }
 }
 
-/// Polls the user's code once. The first poll makes the future.
+/// Polls the user's code once. The first poll makes the future. `part` says whether the code is the factory.
 fn poll_user<F, Fut>(
     starter: &TaskStarter<F>,
     mut state: Pin<&mut BodyState<Fut>>,
     cx: &mut Context<'_>,
+    part: &Cell<Option<&'static str>>,
 ) -> Poll<Exit>
 where
     F: Factory<Body = Fut>,
@@ -158,10 +160,10 @@ where
 {
     if let BodyState::New = &*state {
         let Some(ctx) = current() else { return Poll::Ready(Exit::Killed) };
-        match catch(Some("factory"), || starter.factory.make(ctx)) {
-            Ok(future) => state.set(BodyState::Running { future }),
-            Err(panicked) => return Poll::Ready(panicked),
-        }
+        part.set(Some("factory"));
+        let future = starter.factory.make(ctx);
+        part.set(None);
+        state.set(BodyState::Running { future });
     }
     match state.project() {
         BodyStateProj::Running { future } => future.poll(cx).map(IntoExit::into_exit),
@@ -184,7 +186,8 @@ where
         let _poll = cell.begin_poll();
         cell.activity.enter();
         let (cell, polled) = poll_body(cell, this.registration, cx, |cell, cx| {
-            let (ctx, polled) = with_current(Ctx { cell }, || catch(None, || poll_user(starter, state, cx)));
+            let poll = || catch_part(|part| poll_user(starter, state, cx, part));
+            let (ctx, polled) = with_current(Ctx { cell }, poll);
             (ctx.cell, polled.unwrap_or_else(Poll::Ready))
         });
         cell.activity.leave();

@@ -68,11 +68,20 @@ fn see(info: &PanicHookInfo<'_>) {
 
 /// Runs `f` and returns its panic as an exit. `during` names the part of the user's code that `f` runs.
 pub(crate) fn catch<T>(during: Option<&'static str>, f: impl FnOnce() -> T) -> Result<T, Exit> {
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        let panic = describe(&*payload, during);
-        drop_payload(payload);
-        Exit::Panicked(Arc::new(panic))
-    })
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| panicked(payload, during))
+}
+
+#[cold]
+fn panicked(payload: Box<dyn Any + Send>, during: Option<&'static str>) -> Exit {
+    let panic = describe(&*payload, during);
+    drop_payload(payload);
+    Exit::Panicked(Arc::new(panic))
+}
+
+/// Runs `f` like [`catch`]. While `f` runs a named part of the user's code, it sets the name of that part.
+pub(crate) fn catch_part<T>(f: impl FnOnce(&Cell<Option<&'static str>>) -> T) -> Result<T, Exit> {
+    let during = Cell::new(None);
+    catch_unwind(AssertUnwindSafe(|| f(&during))).map_err(|payload| panicked(payload, during.get()))
 }
 
 /// Returns `true` if `f` panics. The hook of [`capture_panics`] does not show the panic. `f` runs no code of the user.

@@ -29,12 +29,17 @@ pub(crate) fn wanted_span<T: AttemptListener>(cell: &AttemptCell<T>) -> Option<A
 }
 
 /// Runs `f` inside a span. `f` must not panic.
+#[inline]
 pub(crate) fn in_span<R>(span: Option<&AttemptSpan>, f: impl FnOnce() -> R) -> R {
-    let Some(AttemptSpan(span)) = span else { return f() };
     let mut entered = None;
-    ignore_panic(|| entered = Some(span.enter()));
+    // Mostly there is no span. `f` is called at one place, so that it is inlined.
+    if let Some(AttemptSpan(span)) = span {
+        ignore_panic(|| entered = Some(span.enter()));
+    }
     let outcome = f();
-    ignore_panic(|| drop(entered));
+    if entered.is_some() {
+        ignore_panic(|| drop(entered));
+    }
     outcome
 }
 

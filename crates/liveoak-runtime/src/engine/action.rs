@@ -62,13 +62,14 @@ pub(crate) enum Action<T> {
     Dispose(ChildEntry<T>, ChildId, ChildId),
     /// Drops the body of a child that never starts again, but stays listed.
     LetGo(ChildEntry<T>, ChildId),
-    Reply(ReplySender, Result<Outcome, Refusal>),
+    /// Boxed, like the end of the tree: the other actions are small, and are moved more often.
+    Reply(Box<(ReplySender, Result<Outcome, Refusal>)>),
     BeginTry(Box<BegunTry<T>>),
     EndTry(ChildId, Attempt, u32),
     /// Finds out whether the runtime of an attempt still runs tasks. Without a handle it is the tree's own runtime.
     Probe(Arc<AttemptCell<T>>, Option<Handle>),
     TreeReady,
-    TreeEnded(Ended),
+    TreeEnded(Box<Ended>),
 }
 
 /// The effects that one thread performs in one turn, a few at a time.
@@ -187,13 +188,15 @@ impl<T: AttemptListener> TreeState<T> {
                 let cell = self.live_cell(id, attempt)?;
                 return self.check_heartbeat(cell);
             }
-            Effect::Reply { request, result } => Action::Reply(self.requests.take(request)?, result),
+            Effect::Reply { request, result } => {
+                Action::Reply(Box::new((self.requests.take(request)?, result)))
+            }
             Effect::Event(event) => {
                 events.push(*event);
                 return None;
             }
             Effect::TreeReady => Action::TreeReady,
-            Effect::TreeEnded { exit, report } => Action::TreeEnded(Ended { exit, report }),
+            Effect::TreeEnded { exit, report } => Action::TreeEnded(Box::new(Ended { exit, report })),
         })
     }
 
@@ -204,7 +207,7 @@ impl<T: AttemptListener> TreeState<T> {
         let handle = self.runtime_for(id);
         let spec = self.machine.spec(id)?;
         let keep_error = spec.keep_error;
-        let limited = self.has_poll_limits && self.machine.poll_limit(id).is_some();
+        let limited = self.machine.has_poll_limits() && self.machine.poll_limit(id).is_some();
         let activity = Activity::new(spec.heartbeat.is_some(), limited);
         match self.children.get_mut(id.slot).filter(|entry| entry.is_of(id))? {
             ChildEntry::Leaf { body, cell: held, .. } => {

@@ -83,6 +83,7 @@ impl Clock {
     }
 
     /// Returns the time. May be called anywhere.
+    #[inline]
     pub(crate) fn now(&self) -> Time {
         let _inside = (self.pausable && !thread_is_ending()).then(|| self.handle.enter());
         self.now_inside()

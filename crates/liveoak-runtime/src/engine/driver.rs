@@ -176,7 +176,13 @@ impl TreeInner {
         })
     }
 
+    #[inline]
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        if let Ok(state) = self.state.try_lock() { state } else { self.state_later() }
+    }
+
+    /// Waits for the lock.
+    fn state_later(&self) -> MutexGuard<'_, State> {
         // The lock is mostly held for well under a microsecond, so a few tries are cheaper than a sleep.
         for _ in 0..LOCK_TRIES {
             match self.state.try_lock() {
@@ -229,9 +235,13 @@ impl TreeInner {
         let mut state = self.state();
         state.machine.set_interest(self.events.interest());
         let result = f(&mut state);
-        let replaced = std::mem::take(&mut state.replaced);
-        self.perform_effects(state, TurnLimit::NO_GROUP_STEPS);
-        replaced.into_iter().for_each(|(entry, id)| self.dispose(entry, id));
+        if state.replaced.is_empty() {
+            self.perform_effects(state, TurnLimit::NO_GROUP_STEPS);
+        } else {
+            let replaced = std::mem::take(&mut state.replaced);
+            self.perform_effects(state, TurnLimit::NO_GROUP_STEPS);
+            replaced.into_iter().for_each(|(entry, id)| self.dispose(entry, id));
+        }
         result
     }
 
@@ -348,7 +358,8 @@ impl TreeInner {
                 self.drops.push_of(id, supervisor, values);
             }
             Action::LetGo(entry, id) => self.dispose(entry, id),
-            Action::Reply(sender, result) => {
+            Action::Reply(reply) => {
+                let (sender, result) = *reply;
                 // The caller may have stopped waiting.
                 let _ = sender.send(result);
             }
@@ -357,7 +368,7 @@ impl TreeInner {
                 let _ = self.ready.set(());
                 self.ready_or_ended.notify_waiters();
             }
-            Action::TreeEnded(ended) => self.end(ended),
+            Action::TreeEnded(ended) => self.end(*ended),
         }
     }
 }

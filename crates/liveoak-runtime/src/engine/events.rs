@@ -88,7 +88,12 @@ impl Broadcast {
 
     /// Returns the least severity that a subscriber or the log wants now. Returns `None` if neither exists: then an
     /// event costs nothing.
+    #[inline]
     pub(crate) fn interest(&self) -> Option<Severity> {
+        if self.subscribed.load(Ordering::Acquire) { self.interest_of_subscribers() } else { log_interest() }
+    }
+
+    fn interest_of_subscribers(&self) -> Option<Severity> {
         if self.open_sender().is_some_and(|sender| sender.receiver_count() > 0) {
             return Some(Severity::Debug);
         }
@@ -100,7 +105,12 @@ impl Broadcast {
     }
 
     /// Delivers queued events, unless another thread does. Returns `true` if it left some to the timer task.
+    #[inline]
     pub(crate) fn flush(&self) -> bool {
+        self.outbox.has_messages() && self.flush_messages()
+    }
+
+    fn flush_messages(&self) -> bool {
         let flushed = self.outbox.flush(|event| self.deliver(event));
         if flushed == Flushed::Closed {
             let sender = std::mem::replace(&mut *lock(&self.sender), Sender::Closed);
@@ -144,6 +154,7 @@ impl Broadcast {
 }
 
 /// Returns the least severity that the log subscriber wants.
+#[inline]
 fn log_interest() -> Option<Severity> {
     match LevelFilter::current() {
         LevelFilter::OFF => None,

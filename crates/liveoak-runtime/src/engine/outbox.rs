@@ -68,9 +68,15 @@ impl<T> Outbox<T> {
         self.pending.store(true, Ordering::Release);
     }
 
+    /// Returns `false` if there is nothing to deliver, and the end was not declared.
+    #[inline]
+    pub(crate) fn has_messages(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
     /// Delivers queued messages one by one, unless another thread does.
     pub(crate) fn flush(&self, mut deliver: impl FnMut(T)) -> Flushed {
-        if !self.pending.load(Ordering::Acquire) {
+        if !self.has_messages() {
             return Flushed::All;
         }
         let mut queue = lock(&self.queue);

@@ -99,8 +99,6 @@ pub(crate) struct TreeState<T> {
     pub(crate) timer_task_pending: bool,
     /// `true` if any supervisor has, or had, a dedicated runtime, or any child has a chosen runtime.
     has_other_runtimes: bool,
-    /// `true` if any child or supervisor has, or had, a poll limit.
-    pub(crate) has_poll_limits: bool,
     /// `true` if the whole tree was killed.
     pub(crate) killed: bool,
     /// `true` if the runtime of the tree is lost: nothing can be started any more.
@@ -120,7 +118,6 @@ impl<T: AttemptListener> TreeState<T> {
             timer_task_wakeup: Time::NEVER,
             timer_task_pending: false,
             has_other_runtimes: false,
-            has_poll_limits: false,
             killed: false,
             runtime_lost: false,
         }
@@ -178,7 +175,6 @@ impl<T: AttemptListener> TreeState<T> {
     }
 
     fn set_entry(&mut self, id: ChildId, entry: ChildEntry<T>) {
-        self.has_poll_limits |= self.machine.spec(id).is_some_and(|spec| spec.poll_limit.is_some());
         let before = self.children.replace(id.slot, entry, || ChildEntry::Vacant);
         if let Some(child) = before.id(id.slot) {
             self.replaced.push((before, child));
