@@ -1,6 +1,6 @@
 //! The health of one child: what it reports, what its checks say, and what its state means.
 
-use super::state::{Child, Phase};
+use super::state::{Child, Phase, SupervisorState};
 use crate::{Exit, Health, IdleReason, StuckPoll, WhenStuck};
 use std::sync::Arc;
 
@@ -90,4 +90,22 @@ impl Child {
         let checks = self.record.as_ref().and_then(|record| record.checks.as_ref());
         self.phase == Phase::Running && checks.is_some_and(|checks| checks.is_unready())
     }
+}
+
+impl SupervisorState {
+    /// Counts a child whose health has changed. Returns `true` if the health of this supervisor may have changed too.
+    #[inline]
+    pub(super) const fn count_other_health(&mut self, before: Health, health: Health) -> bool {
+        let is_other = before as u8 != health as u8 && !(is_well(before) && is_well(health));
+        if is_other {
+            self.count_health(before, false);
+            self.count_health(health, true);
+        }
+        is_other
+    }
+}
+
+/// Returns `true` if a child of this health does not change the health of its supervisor.
+const fn is_well(health: Health) -> bool {
+    matches!(health, Health::Unknown | Health::Healthy)
 }

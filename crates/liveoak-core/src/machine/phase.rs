@@ -3,7 +3,7 @@
 //! removed from the set.
 
 use super::Machine;
-use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
+use super::state::{Child, ChildRecord, Children, Index, Phase, Purpose, SupervisorPhase};
 use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -259,5 +259,31 @@ impl Machine {
 
     pub(super) fn set_timer_in(&mut self, child: Index, purpose: Purpose, duration: Duration) {
         self.set_timer(child, purpose, self.now.after(duration));
+    }
+}
+
+impl Child {
+    /// Returns `true` if it has deadlines that end with its phase. Most children have none.
+    pub(super) fn has_timers_of_phase(&self) -> bool {
+        self.phase_deadline != Time::NEVER || self.record.as_ref().is_some_and(|record| record.has_timers())
+    }
+
+    /// Returns `true` if something ends when the child leaves its phase for `phase`: a deadline, a wait, the loss of a need,
+    /// a trial or a command. Also if the attempt must be judged. Most children leave nothing behind.
+    #[inline]
+    pub(super) fn leaves_something_behind(&self, phase: Phase) -> bool {
+        self.phase_deadline != Time::NEVER
+            || self.phase == Phase::Waiting
+            || self.phase == Phase::Running && phase.is_stopping()
+            || self.record.as_ref().is_some_and(|record| {
+                record.trial || record.command_open || record.has_timers() || !record.lost_needs.is_empty()
+            })
+    }
+}
+
+impl ChildRecord {
+    /// Returns `true` if the child has a deadline that ends with its phase, apart from that of the phase itself.
+    fn has_timers(&self) -> bool {
+        self.heartbeat_check.is_some() || self.check_due.is_some() || self.run_deadline.is_some()
     }
 }

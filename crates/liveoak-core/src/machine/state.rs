@@ -256,13 +256,6 @@ pub(super) struct ChildRecord {
     pub(super) forced: Option<Box<StopReport>>,
 }
 
-impl ChildRecord {
-    /// Returns `true` if the child has a deadline that ends with its phase, apart from that of the phase itself.
-    fn has_timers(&self) -> bool {
-        self.heartbeat_check.is_some() || self.check_due.is_some() || self.run_deadline.is_some()
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct StopLog {
     pub(super) began: Time,
@@ -419,17 +412,6 @@ impl SupervisorState {
         *count = if is { *count + 1 } else { *count - 1 };
     }
 
-    /// Counts a child whose health has changed. Returns `true` if the health of this supervisor may have changed too.
-    #[inline]
-    pub(super) const fn count_other_health(&mut self, before: Health, health: Health) -> bool {
-        let is_other = before as u8 != health as u8 && !(is_well(before) && is_well(health));
-        if is_other {
-            self.count_health(before, false);
-            self.count_health(health, true);
-        }
-        is_other
-    }
-
     /// Returns the health of the worst child.
     pub(super) const fn worst_child(&self) -> Health {
         match (self.unhealthy, self.degraded) {
@@ -445,11 +427,6 @@ impl SupervisorState {
             SupervisorPhase::Down | SupervisorPhase::Stopping | SupervisorPhase::ClosingRuntime
         )
     }
-}
-
-/// Returns `true` if a child of this health does not change the health of its supervisor.
-const fn is_well(health: Health) -> bool {
-    matches!(health, Health::Unknown | Health::Healthy)
 }
 
 #[derive(Debug)]
@@ -590,23 +567,6 @@ impl Child {
         if self.readiness == Readiness::Reached {
             self.readiness = Readiness::BeforeRestart;
         }
-    }
-
-    /// Returns `true` if it has deadlines that end with its phase. Most children have none.
-    pub(super) fn has_timers_of_phase(&self) -> bool {
-        self.phase_deadline != Time::NEVER || self.record.as_ref().is_some_and(|record| record.has_timers())
-    }
-
-    /// Returns `true` if something ends when the child leaves its phase for `phase`: a deadline, a wait, the loss of a need,
-    /// a trial or a command. Also if the attempt must be judged. Most children leave nothing behind.
-    #[inline]
-    pub(super) fn leaves_something_behind(&self, phase: Phase) -> bool {
-        self.phase_deadline != Time::NEVER
-            || self.phase == Phase::Waiting
-            || self.phase == Phase::Running && phase.is_stopping()
-            || self.record.as_ref().is_some_and(|record| {
-                record.trial || record.command_open || record.has_timers() || !record.lost_needs.is_empty()
-            })
     }
 
     /// Returns when the child is asked to stop, if its stop has begun but it was not asked yet.
