@@ -224,6 +224,13 @@ fn with_a_json_log_sigquit_prints_one_json_object() {
         (&child["path"], &child["kind"], &child["attempt"]),
         (&"/t/a".into(), &"program".into(), &1.into())
     );
+    assert_eq!((&child["state"], &child["ready"]), (&"starting".into(), &false.into()));
+    assert_eq!((&child["restarts"], &child["last_exit"]), (&0.into(), &Value::Null));
+    let state_s = child["state_s"].as_f64().expect("a number");
+    assert!(
+        (0.0..3600.0 - child["remaining_s"].as_f64().expect("a number") + 0.1).contains(&state_s),
+        "{child}"
+    );
     assert!(child["waiting_for"].as_str().expect("text").ends_with("never to exist"), "{child}");
     assert!(child["remaining_s"].as_f64().expect("a number") > 3000.0, "{child}");
     assert!(child["since"].as_str().expect("text").ends_with('Z'), "{child}");
@@ -250,7 +257,10 @@ fn sigusr1_changes_nothing() {
     // The signals are taken in the order of their numbers or later, so the state comes after SIGUSR1 was taken.
     up.signal(Signal::QUIT);
     up.logs("/t is running");
-    up.stop().with_code(0);
+    let ended = up.stop().with_code(0);
+    assert_eq!(ended.log().matches("/t is running").count(), 1, "only SIGQUIT is answered");
+    assert_eq!(ended.log().matches("stopping all children").count(), 1, "SIGUSR1 asks for no stop");
+    ended.has_in_order(&["/t is running", "SIGTERM: stopping all children"]);
 }
 
 /// Returns the zombies whose parent is the process.
