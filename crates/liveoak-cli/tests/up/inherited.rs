@@ -238,6 +238,34 @@ fn with_a_json_log_sigquit_prints_one_json_object() {
 }
 
 #[test]
+fn the_state_that_sigquit_asks_for_has_the_title_of_each_child() {
+    let toml =
+        "[child.a]\ncommand = \"sleep 1000\"\ntitle = \"Orders API\"\n[child.b]\ncommand = \"sleep 1000\"\n";
+    let dir = TestDir::of(toml);
+    let up = dir.up(&[]);
+    up.is_ready();
+    up.signal(Signal::QUIT);
+    up.until(Stream::Stderr, "the title", |lines| {
+        lines
+            .iter()
+            .find(|line| line.trim_start().starts_with("/t/a ") && line.contains("\"Orders API\""))
+            .cloned()
+    });
+    up.stop().with_code(0);
+    let up = dir.up(&["--log-format", "json"]);
+    up.is_ready();
+    up.signal(Signal::QUIT);
+    let line = up.until(Stream::Stderr, "tree-state", |lines| {
+        lines.iter().find(|line| line.contains("tree-state")).cloned()
+    });
+    let state: Value = serde_json::from_str(&line).expect("JSON");
+    let titles: Vec<&Value> =
+        state["children"].as_array().expect("an array").iter().map(|child| &child["title"]).collect();
+    assert_eq!(titles, [&Value::Null, &"Orders API".into(), &Value::Null]);
+    up.stop().with_code(0);
+}
+
+#[test]
 fn liveoak_answers_sigquit_even_if_a_script_runs_it_in_the_background() {
     let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
     // A shell without job control ignores SIGINT and SIGQUIT in such a command.
@@ -257,8 +285,10 @@ fn sigusr1_changes_nothing() {
     // The signals are taken in the order of their numbers or later, so the state comes after SIGUSR1 was taken.
     up.signal(Signal::QUIT);
     up.logs("/t is running");
+    // An answer to this signal would be a second one, since the first is written.
+    up.signal(Signal::USR1);
     let ended = up.stop().with_code(0);
-    assert_eq!(ended.log().matches("/t is running").count(), 1, "only SIGQUIT is answered");
+    assert_eq!(ended.log().matches(": 1 child").count(), 1, "only SIGQUIT is answered");
     assert_eq!(ended.log().matches("stopping all children").count(), 1, "SIGUSR1 asks for no stop");
     ended.has_in_order(&["/t is running", "SIGTERM: stopping all children"]);
 }
