@@ -23,7 +23,7 @@ pub(crate) const MAX_REPLICAS: u64 = 1024;
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 /// The longest time that may be written: ten years. Longer values are assumed to be typing errors.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-/// How many errors are printed for people; the rest are counted.
+/// How many errors are printed for people, and how many warnings about values are kept; the rest are counted.
 pub(crate) const MAX_SHOWN: usize = 50;
 /// How many errors are kept at all (and given by `--json`); the rest are counted.
 pub(crate) const MAX_KEPT: usize = 1000;

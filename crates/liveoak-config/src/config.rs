@@ -27,7 +27,8 @@ pub struct Config {
     pub spec: ChildSpec,
     /// The root supervisor.
     pub root: SupervisorConfig,
-    /// The warnings about values that are allowed but probably mistakes.
+    /// The warnings about values that are allowed but probably mistakes: at most 50, and one of the tree that counts the
+    /// others.
     pub value_warnings: Vec<ValueWarning>,
 }
 

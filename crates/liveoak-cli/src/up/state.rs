@@ -73,6 +73,7 @@ impl<'a> TreeState<'a> {
         let children = self.snapshot.nodes().map(|view| {
             json!({
                 "path": view.path.as_str(),
+                "title": view.title(),
                 "kind": if view.strategy.is_some() { "supervisor" } else { "program" },
                 "state": word(&view.state),
                 "ready": matches!(view.state, ChildState::Running),
@@ -132,7 +133,8 @@ impl<'a> TreeState<'a> {
         let waits =
             self.waiting_for(view).map(|what| format!("waits for {what}{}", left.unwrap_or_default()));
         let exit = view.last_exit.as_ref().map(|exit| format!("last exit: {exit}"));
-        let parts: Vec<String> = waits.into_iter().chain(exit).collect();
+        let title = view.title().map(|title| format!("\"{title}\""));
+        let parts: Vec<String> = title.into_iter().chain(waits).chain(exit).collect();
         one_line(&parts.join("; ")).into_owned()
     }
 }

@@ -1,6 +1,7 @@
 //! The values, defaults, order, paths and replicas that are read from a correct file, and the bounds of a file.
 
 mod checks;
+mod corners;
 mod defaults;
 mod description;
 mod fuzz;

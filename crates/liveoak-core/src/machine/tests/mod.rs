@@ -14,6 +14,7 @@ mod conformance_restart;
 mod conformance_start;
 mod conformance_stop;
 mod copies;
+mod corners;
 mod dedicated_runtime;
 mod description;
 mod down_by_command;
