@@ -36,6 +36,7 @@ pub use api::mode_report::{FailedStep, ModeEnd, ModeReport, OnFailure};
 pub use api::pending_tree::{NotBegun, PendingTree};
 pub use api::scope::Scoped;
 pub use api::service::{Init, Service};
+pub use api::stop::Stop;
 pub use api::subtask::{CheckedSubtask, Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
 pub use api::tree::{NotReady, Tree, TreeHandle};

@@ -123,6 +123,7 @@
 //! | task | call |
 //! |---|---|
 //! | start, stop, restart or remove a child by its path | [`TreeHandle::restart_child`] and the like |
+//! | stop within a time that is said at the call | [`TreeHandle::stop_with`], [`ChildHandle::stop_with`] with a [`Stop`] |
 //! | let no end of a child be followed by a restart, until further notice | [`TreeHandle::pause_child`], [`TreeHandle::resume_child`] |
 //! | take a child out of service, and put it back | [`TreeHandle::quarantine_child`], [`TreeHandle::release_child`] |
 //! | get the handle of a child | [`TreeHandle::child`], [`TreeHandle::add_child`], [`spawn`], [`GroupHandle::spawn`] |
@@ -356,7 +357,7 @@ pub use liveoak_runtime::{
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
     Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity,
-    Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry, StopReport, StopStage, StuckPoll,
+    Snapshot, Source, Sources, Standing, Step, StepResult, Stop, StopEntry, StopReport, StopStage, StuckPoll,
     Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
 };
 

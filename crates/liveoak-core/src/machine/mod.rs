@@ -41,7 +41,7 @@
 //! 23. `trial` - trial attempts of quarantined children
 //! 24. `pause` - the commands to pause and to resume
 //! 25. `stopped` - what follows when a child is down
-//! 26. `stop` - the orders to ask and to kill
+//! 26. `stop` - the orders to ask and to kill, also within a time that a command says
 //! 27. `needs` - dependencies that hold while a child runs
 //! 28. `auto_shutdown` - the end of a supervisor with its significant children
 //! 29. `restart` - limits, backoff, restart set, giving up
@@ -112,6 +112,7 @@ use state::{Index, Purpose};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
+use std::time::Duration;
 use watch::Watches;
 
 /// The supervision machine of one tree.
@@ -140,6 +141,8 @@ pub struct Machine {
     starts: u64,
     /// Who gives the current input, and why.
     origin: Option<Arc<Origin>>,
+    /// The time within which the current input stops its child, instead of the declared one.
+    stop_budget: Option<Duration>,
     /// What happened to the tree before.
     history: history::TreeHistory,
     /// The tree has ended.
@@ -176,6 +179,7 @@ impl Machine {
             watches: Watches::default(),
             starts: 0,
             origin: None,
+            stop_budget: None,
             history: history::TreeHistory::default(),
             ended: false,
         };
@@ -223,7 +227,7 @@ impl Machine {
             Input::Tick => self.tick(),
         }
         self.settle();
-        self.origin = None;
+        (self.origin, self.stop_budget) = (None, None);
     }
 
     /// Handles an input about an attempt if the attempt is the live attempt of the child. A late message changes nothing.

@@ -147,6 +147,7 @@ impl Machine {
             watches: Watches::default(),
             starts: 0,
             origin: None,
+            stop_budget: None,
             history: self.history.clone(),
             ended: self.ended,
         };

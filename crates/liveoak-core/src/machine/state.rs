@@ -244,6 +244,8 @@ pub(super) struct ChildRecord {
     pub(super) judged_from: Option<Time>,
     /// When the child is asked to stop, while it is not ready any more but was not asked yet (`unready_for`).
     pub(super) asked_at: Option<Time>,
+    /// When its stop kills it, if the command to stop said so.
+    pub(super) killed_at: Option<Time>,
     pub(super) log: Option<Box<StopLog>>,
     /// The last exits, as text, from the first failure on. Shared with snapshots.
     pub(super) exits: Option<Arc<VecDeque<ExitRecord>>>,

@@ -192,6 +192,7 @@ impl ModeChange {
             input: |request| Input::Want { request, id, wanted },
             of_change: Some(self.number),
             origin: self.origin.clone(),
+            within: None,
         };
         let begun = match self.tree.give(given, Wait::For(None)) {
             Ok(begun) => begun,

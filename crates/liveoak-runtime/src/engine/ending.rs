@@ -14,7 +14,7 @@ use crate::util::log::{flush_log, is_log_flushed};
 use crate::util::own_timer::own_timer;
 use crate::util::race;
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Path, StopEntry, StopReport, StopStage, Time};
+use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Origin, Path, StopEntry, StopReport, StopStage, Time};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,7 +94,12 @@ impl TreeInner {
     pub(crate) fn end(self: &Arc<Self>, ended: Ended) {
         let (wait, killed) = {
             let state = self.state();
-            (drop_wait(state.stop_budget(state.machine.root()), ended.report.took), state.killed)
+            let wait = match state.stopped_by {
+                Some(Time::NEVER) => UNBOUNDED_DROP_WAIT,
+                Some(by) => by.since(self.clock.now()).max(DROP_WAIT),
+                None => drop_wait(state.stop_budget(state.machine.root()), ended.report.took),
+            };
+            (wait, state.killed)
         };
         let wait = if killed { wait.min(KILL_WAIT) } else { wait };
         *lock(&self.ending) = Some(ended);
@@ -233,6 +238,31 @@ impl TreeInner {
         lock(&self.ending).get_or_insert(Ended { exit: Exit::Killed, report });
         self.let_go();
         self.tell_end(&[]);
+    }
+}
+
+impl TreeInner {
+    /// Begins the stop of the tree. `within` is its budget, instead of the declared one. A stop that has begun becomes
+    /// shorter by it, never longer.
+    pub(crate) fn stop_within(self: &Arc<Self>, within: Option<Duration>, origin: Option<Arc<Origin>>) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        if let Some(within) = within {
+            let by = now.after(within);
+            let earlier = match state.stopped_by {
+                None if state.machine.is_ending() => {
+                    let (_, since, _) = state.machine.root_state();
+                    Some(since.after(state.stop_budget(state.machine.root())))
+                }
+                earlier => earlier,
+            };
+            state.stopped_by = Some(earlier.map_or(by, |earlier| earlier.min(by)));
+        } else if !state.machine.is_ending() {
+            state.stopped_by = None;
+        }
+        state.machine.set_origin(origin);
+        state.machine.set_stop_budget(within);
+        self.input(state, now, Input::Stop, TurnLimit::CALL);
     }
 }
 

@@ -101,6 +101,8 @@ pub(crate) struct TreeState<T> {
     has_other_runtimes: bool,
     /// `true` if any child or supervisor has, or had, a poll limit.
     pub(crate) has_poll_limits: bool,
+    /// When the stop of the whole tree must be over, if a command said so.
+    pub(crate) stopped_by: Option<Time>,
     /// `true` if the whole tree was killed.
     pub(crate) killed: bool,
     /// `true` if the runtime of the tree is lost: nothing can be started any more.
@@ -121,6 +123,7 @@ impl<T: AttemptListener> TreeState<T> {
             timer_task_pending: false,
             has_other_runtimes: false,
             has_poll_limits: false,
+            stopped_by: None,
             killed: false,
             runtime_lost: false,
         }

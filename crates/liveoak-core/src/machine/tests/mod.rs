@@ -37,6 +37,7 @@ mod self_wait;
 mod shape;
 mod stable_runs;
 mod stop;
+mod stop_budget;
 mod stop_stages;
 mod stuck;
 mod survivors;
