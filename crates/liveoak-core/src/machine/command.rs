@@ -277,6 +277,8 @@ impl Machine {
         self.now = self.now.max(now);
         let origin = self.origin.take();
         let sup = self.parent_for_adding(parent)?;
+        #[cfg(feature = "testing")]
+        self.panic_if_due(super::PanicAt::Add);
         if self.arena.sup(sup).is_group() {
             return Err(Refusal::IsAGroup);
         }
@@ -324,6 +326,8 @@ impl Machine {
     ) -> Result<ChildId, Refusal> {
         self.now = self.now.max(now);
         let group = self.parent_for_adding(group)?;
+        #[cfg(feature = "testing")]
+        self.panic_if_due(super::PanicAt::Add);
         let Children::Group { template, count, max, .. } = &self.arena.sup(group).children else {
             return Err(Refusal::NotAGroup);
         };

@@ -53,7 +53,8 @@
 //! 35. `advance` - the next steps of each supervisor, and what happens when a deadline has come
 //! 36. `command` - what each command does; adding children and members
 //! 37. `wanted` - which children are wanted: the steps of a change to a mode
-//! 38. `mod` - the machine itself: it takes inputs and gives effects
+//! 38. `failure` - the end of a machine that has panicked
+//! 39. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -69,6 +70,7 @@ mod copy;
 mod driver_queue;
 mod exit;
 mod explain;
+mod failure;
 mod health;
 mod history;
 mod interface;
@@ -99,6 +101,8 @@ mod watch;
 mod tests;
 
 pub use driver_queue::MAX_QUEUED_EFFECTS;
+#[cfg(feature = "testing")]
+pub use driver_queue::PanicAt;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal, Wanted};
 pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
@@ -147,6 +151,9 @@ pub struct Machine {
     history: history::TreeHistory,
     /// The tree has ended.
     ended: bool,
+    /// Where a test lets it panic.
+    #[cfg(feature = "testing")]
+    panics_at: Option<PanicAt>,
 }
 
 impl Machine {
@@ -182,6 +189,8 @@ impl Machine {
             stop_budget: None,
             history: history::TreeHistory::default(),
             ended: false,
+            #[cfg(feature = "testing")]
+            panics_at: None,
         };
         Ok((machine, ids))
     }
@@ -226,6 +235,8 @@ impl Machine {
             Input::Kill => self.kill_tree(),
             Input::Tick => self.tick(),
         }
+        #[cfg(feature = "testing")]
+        self.panic_if_due(PanicAt::Input);
         self.settle();
         (self.origin, self.stop_budget) = (None, None);
     }
@@ -257,6 +268,8 @@ impl Machine {
     /// resume of a dynamic group, which can have an effect for each member. Use it in a driver that shares the work among threads.
     #[inline]
     pub fn poll_queued_effect(&mut self) -> Option<Effect> {
+        #[cfg(feature = "testing")]
+        self.panic_if_due(PanicAt::Effect);
         self.driver_queue.effects.pop_front()
     }
 

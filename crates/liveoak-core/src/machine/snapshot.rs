@@ -132,6 +132,8 @@ impl Machine {
     /// `at` of this snapshot, and the time of the machine. Unlike [`snapshot`](Self::snapshot), a copy can be taken a few
     /// children at a time. Inputs between these steps do not change the copy.
     pub fn begin_copy(&mut self, now: Time) -> TreeCopy {
+        #[cfg(feature = "testing")]
+        self.panic_if_due(super::PanicAt::Snapshot);
         self.now = self.now.max(now);
         let (number, arena) = self.arena.begin_copy();
         let driver_queue = DriverQueue { last_event: self.driver_queue.last_event, ..DriverQueue::default() };
@@ -150,6 +152,8 @@ impl Machine {
             stop_budget: None,
             history: self.history.clone(),
             ended: self.ended,
+            #[cfg(feature = "testing")]
+            panics_at: None,
         };
         TreeCopy { number, machine: Box::new(machine) }
     }

@@ -364,7 +364,7 @@ impl<A: Send + 'static> GroupHandle<A> {
         let mut body = Some(member_maker.body(argument));
         let now = tree.clock.now();
         let asker = if awaits == Awaits::Nothing { None } else { asker_in(&tree) };
-        let added = tree.with_state(|state| {
+        let added = tree.try_with_state(|state| {
             let (id, answer) = if awaits == Awaits::Start {
                 let add = |machine: &mut Machine, request| {
                     Ok((machine.add_member(now, group, name, Some(request))?, ()))

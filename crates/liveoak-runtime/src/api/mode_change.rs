@@ -41,7 +41,7 @@ impl ModeChange {
         origin: Option<Arc<Origin>>,
     ) -> Result<Self, Refusal> {
         let now = tree.clock.now();
-        let begun = tree.with_state(|state| {
+        let begun = tree.try_with_state(|state| {
             if state.runtime_lost || state.machine.has_ended() {
                 return Err(Refusal::TreeEnded);
             }

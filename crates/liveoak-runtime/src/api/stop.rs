@@ -122,7 +122,7 @@ impl ChildHandle {
     /// # Errors
     /// As [`TreeHandle::stop_child`].
     pub async fn stop_with(&self, stop: Stop) -> Result<Outcome, Refusal> {
-        let (tree, path) = (self.tree(), self.path().ok_or(Refusal::NotFound)?);
+        let (tree, path) = (self.tree(), self.known_path()?);
         let begun = tree.give_stop(self.id(), stop, Wait::For(asker_in(&tree.inner)));
         consume_budget().await;
         tree.finish(&path, begun?).await

@@ -46,7 +46,11 @@ pub(crate) struct Given<I> {
 impl TreeInner {
     /// Returns the id of the child at `path`.
     pub(crate) fn find(&self, path: &Path) -> Result<ChildId, Refusal> {
-        self.state().machine.find(path).ok_or(Refusal::NotFound)
+        let find = || {
+            let state = self.state();
+            state.machine.find(path).ok_or(state.refusal_of_absent())
+        };
+        self.guarded(find).unwrap_or(Err(Refusal::TreeEnded))
     }
 
     /// Gives a command on one child. The answer comes when the command has taken effect.
@@ -63,6 +67,14 @@ impl TreeInner {
 
     /// Gives an input on one child that is answered when it has taken effect.
     pub(crate) fn give(
+        self: &Arc<Self>,
+        given: Given<impl FnOnce(RequestId) -> Input>,
+        wait: Wait,
+    ) -> Result<Begun, Refusal> {
+        self.guarded(|| self.give_unguarded(given, wait)).unwrap_or(Err(Refusal::TreeEnded))
+    }
+
+    fn give_unguarded(
         self: &Arc<Self>,
         Given { id, input, of_change, origin, within }: Given<impl FnOnce(RequestId) -> Input>,
         wait: Wait,

@@ -149,13 +149,19 @@ impl TreeInner {
         let (done, until_done) = std::sync::mpsc::channel::<()>();
         let (tree, since) = (Arc::clone(self), self.clock.now());
         let waits = move || {
-            tree.let_go();
-            let begun = Instant::now();
-            let unfinished = tree.drops.wait(begun.checked_add(wait).unwrap_or(begun + UNBOUNDED_DROP_WAIT));
-            let since_dropped = Instant::now();
-            tree.events.until_delivered(LOG_WAIT);
-            flush_log(LOG_WAIT.saturating_sub(since_dropped.elapsed()));
-            tree.tell_end_after(since, &unfinished);
+            let told = catch(None, || {
+                tree.let_go();
+                let begun = Instant::now();
+                let until = begun.checked_add(wait).unwrap_or(begun + UNBOUNDED_DROP_WAIT);
+                let unfinished = tree.drops.wait(until);
+                let since_dropped = Instant::now();
+                tree.events.until_delivered(LOG_WAIT);
+                flush_log(LOG_WAIT.saturating_sub(since_dropped.elapsed()));
+                tree.tell_end_after(since, &unfinished);
+            });
+            if told.is_err() {
+                tree.tell_end(&[]);
+            }
             drop(done);
         };
         if self.clock.is_pausable() {
@@ -169,9 +175,19 @@ impl TreeInner {
         }
     }
 
+    /// Returns the end, if it is known, but waits for destructors or for the log.
+    pub(crate) fn known_end(&self) -> Option<Ended> {
+        lock(&self.ending).clone()
+    }
+
+    /// Sets how the tree has ended, unless that is known.
+    pub(crate) fn set_end(&self, ended: Ended) {
+        lock(&self.ending).get_or_insert(ended);
+    }
+
     /// Records the end, and wakes the tasks that wait for it. `unfinished` are the children whose destructors were
     /// abandoned. A second call does nothing.
-    fn tell_end(&self, unfinished: &[ChildId]) {
+    pub(crate) fn tell_end(&self, unfinished: &[ChildId]) {
         let Some(mut ended) = lock(&self.ending).take() else { return };
         if !unfinished.is_empty() {
             let report = Arc::make_mut(&mut ended.report);
@@ -202,7 +218,7 @@ impl TreeInner {
     }
 
     /// Takes all values of the user out of the tree, and ends the events.
-    fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         let mut state = self.state();
         let mut children = std::mem::take(&mut state.children);
         let requests = state.requests.take_all();
@@ -228,7 +244,8 @@ impl TreeInner {
         self.drops.lose_runtime();
         let live = state.live_cells();
         // Under the same lock: an exit that is reported later must not be answered by a new attempt.
-        self.input(state, now, Input::Kill, TurnLimit::TIMER);
+        // A panic changes nothing: everything ends below.
+        let _ = catch(None, || self.input(state, now, Input::Kill, TurnLimit::TIMER));
         let entries = live.iter().map(killed).collect();
         for cell in live {
             cell.orders.kill();
@@ -245,6 +262,10 @@ impl TreeInner {
     /// Begins the stop of the tree. `within` is its budget, instead of the declared one. A stop that has begun becomes
     /// shorter by it, never longer.
     pub(crate) fn stop_within(self: &Arc<Self>, within: Option<Duration>, origin: Option<Arc<Origin>>) {
+        let _ = self.guarded(|| self.stop_within_unguarded(within, origin));
+    }
+
+    fn stop_within_unguarded(self: &Arc<Self>, within: Option<Duration>, origin: Option<Arc<Origin>>) {
         let now = self.clock.now();
         let mut state = self.state();
         if let Some(within) = within {
