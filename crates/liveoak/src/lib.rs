@@ -134,6 +134,7 @@
 //! | change to another set of children that shall run, after a look at the difference | [`Supervisor::mode`], [`TreeHandle::plan_mode`] |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
 //! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
+//! | bound how many children start side by side, also after a common failure | [`Supervisor::max_starting`], [`Group::max_starting`] |
 //! | let others turn away from a child before it is asked to stop | [`Child::unready_for`] |
 //! | run a tree until a future is done | [`Supervisor::run_until`] |
 //! | run foreign code as code of a child, or let it spawn children | [`Ctx::scope`], [`TreeHandle::scope`], [`ChildHandle::scope`] |

@@ -353,7 +353,7 @@ impl Machine {
         self.announce_added(member);
         self.mark_as_added(member, request);
         let id = self.arena.id_of(member);
-        self.begin_attempt(member);
+        self.request_start(member);
         self.settle();
         Ok(id)
     }

@@ -246,6 +246,13 @@ impl Machine {
             WaitingFor::Edge(_, Condition::Completed) | WaitingFor::RestartStop | WaitingFor::Nothing => {
                 return Time::NEVER;
             }
+            // The first of the siblings that have the places must be ready or have failed by then.
+            WaitingFor::Place => {
+                let starting = self.arena.sup(sup).ordered().iter().copied();
+                let starting = starting.filter(|at| self.arena[*at].phase == Phase::Starting);
+                let ends = starting.map(|at| self.deadline_of(at, Purpose::Phase));
+                return ends.min().unwrap_or(Time::NEVER);
+            }
             WaitingFor::Turn(sibling) | WaitingFor::Edge(sibling, _) => (sibling, false),
             WaitingFor::RestartBackoff(sibling) => (sibling, true),
         };

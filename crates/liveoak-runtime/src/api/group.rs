@@ -213,6 +213,14 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
+    /// Sets how many members may be starting at the same time; see [`Supervisor::max_starting`](crate::Supervisor::max_starting).
+    /// A further member is added, and waits. Refused if the members are ready as soon as they run.
+    #[must_use]
+    pub fn max_starting(mut self, members: u32) -> Self {
+        self.spec.max_starting = Some(members);
+        self
+    }
+
     /// Runs the members on a Tokio runtime of their own.
     #[must_use]
     pub fn dedicated_runtime(mut self, runtime: DedicatedRuntime) -> Self {

@@ -27,6 +27,7 @@ mod kept;
 mod matrix;
 mod needs;
 mod observing;
+mod places;
 mod property;
 mod regressions;
 mod replica;
