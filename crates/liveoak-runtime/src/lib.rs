@@ -34,6 +34,7 @@ pub use api::main::{Main, main};
 pub use api::mode::ModePlan;
 pub use api::mode_report::{FailedStep, ModeEnd, ModeReport, OnFailure};
 pub use api::pending_tree::{NotBegun, PendingTree};
+pub use api::scale::ScalePlan;
 pub use api::scope::Scoped;
 pub use api::service::{Init, Service};
 pub use api::stop::Stop;

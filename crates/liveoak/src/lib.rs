@@ -130,6 +130,7 @@
 //! | wait for the exit of an attempt, or for readiness | [`ChildHandle::exited`], [`ChildHandle::ready`] |
 //! | add a member and get its exit | [`GroupHandle::run`] |
 //! | list the members of a group | [`GroupHandle::members`] |
+//! | change the number of members, after a look at what would be done | [`GroupHandle::scale`], [`GroupHandle::plan_scale`] |
 //! | command many children, after a look at what would be done | [`TreeHandle::plan`] with a [`Glob`] |
 //! | change to another set of children that shall run, after a look at the difference | [`Supervisor::mode`], [`TreeHandle::plan_mode`] |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
@@ -357,9 +358,10 @@ pub use liveoak_runtime::{
     Added, AutoShutdownFailure, BackoffUse, CheckAnswer, CheckView, ChildHandle, ChildHistory, ChildId,
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
-    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity,
-    Snapshot, Source, Sources, Standing, Step, StepResult, Stop, StopEntry, StopReport, StopStage, StuckPoll,
-    Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, ScalePlan,
+    Severity, Snapshot, Source, Sources, Standing, Step, StepResult, Stop, StopEntry, StopReport, StopStage,
+    StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait,
+    WaitingFor,
 };
 
 // What can go wrong.

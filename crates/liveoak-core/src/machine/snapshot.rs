@@ -2,7 +2,7 @@
 
 use super::Machine;
 use super::driver_queue::DriverQueue;
-use super::state::{Index, Phase, Purpose};
+use super::state::{Children, Index, Phase, Purpose};
 use super::watch::Watches;
 use crate::{
     Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Health, Path, Snapshot, StopStage,
@@ -117,6 +117,15 @@ impl Machine {
     pub fn is_group(&self, id: ChildId) -> Option<bool> {
         let state = &self.arena[self.arena.index_of(id)?];
         state.sup.as_ref().map(|sup| sup.is_group())
+    }
+
+    /// Returns how many members a group may have; `None` for any other child.
+    #[must_use]
+    pub fn max_members(&self, id: ChildId) -> Option<u32> {
+        match &self.arena[self.arena.index_of(id)?].sup.as_ref()?.children {
+            Children::Group { max, .. } => Some(*max),
+            Children::Ordered(_) => None,
+        }
     }
 
     /// Returns the whole tree as it is after the last input. `now` becomes the `at` of the snapshot, and the time of the

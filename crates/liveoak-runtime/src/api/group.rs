@@ -358,6 +358,15 @@ impl<A: Send + 'static> GroupHandle<A> {
         Ok(members.iter().map(|member| ChildHandle::new(group.tree().clone(), member.id, None)).collect())
     }
 
+    /// Adds a member whose start the caller waits for.
+    pub(crate) fn begin_member(&self, argument: A) -> Result<(ChildHandle, PendingAnswer), Refusal> {
+        let (member, answer) = self.add(None, argument, Awaits::Start).map_err(Refusal::from)?;
+        match answer {
+            Some(answer) => answer.map(|answer| (member, answer)),
+            None => Err(Refusal::TreeEnded),
+        }
+    }
+
     fn add(
         &self,
         name: Option<Name>,
