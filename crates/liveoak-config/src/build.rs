@@ -50,6 +50,10 @@ fn supervisor(name: &str, from: &SupervisorConfig, finish: &dyn Fn(Program) -> P
         Some(defaults) => to.defaults(**defaults),
         None => to,
     };
+    let to = match spec.max_starting {
+        Some(children) => to.max_starting(children),
+        None => to,
+    };
     match spec.intensity {
         Some(limit) => to.intensity(limit),
         None => to,

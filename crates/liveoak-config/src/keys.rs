@@ -5,7 +5,7 @@
 //! that contradict each other). A new key needs an entry here, a line in the reader, a field in `config.rs` or in the
 //! core, a line in `check.rs` of `liveoak-cli` if it is shown there, a row in `docs/liveoak-toml.md`, and `cargo xtask bless`.
 
-use crate::bounds::MAX_REPLICAS;
+use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS};
 use crate::duration::format_duration;
 use crate::other_words::{
     FOR_BACKOFF, FOR_CHECK, FOR_CHILD, FOR_COMMAND, FOR_KIND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT,
@@ -72,6 +72,8 @@ keys! {
         intensity: || types::table_schema(&LIMIT);
         /// In which order children start: one after another as declared, or side by side as soon as their `after` holds.
         order: types::words_schema::<Order> => Order::default().as_str();
+        /// How many children may be starting at the same time. Default: any number.
+        max_starting: || types::integer_schema(1, MAX_CHILDREN);
         /// Whether a child that fails before the supervisor has been ready is restarted. Default: the value of the supervisor
         /// above; at the top level "retry".
         first_start: types::words_schema::<FirstStart>;

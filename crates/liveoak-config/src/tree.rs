@@ -92,6 +92,7 @@ impl Reader<'_> {
             order: self.word(table, "order"),
             auto_shutdown: self.word(table, "auto_shutdown"),
             intensity: table.get("intensity").and_then(|node| self.limit(node)),
+            max_starting: self.value(table, "max_starting", |node| node.integer(1, MAX_CHILDREN, "")),
             ..SupervisorSpec::default()
         };
         let mut defaults = self.merged_defaults(table);

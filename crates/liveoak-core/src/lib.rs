@@ -47,6 +47,8 @@ pub use history::{
     MAX_KEPT_COMMANDS, Span,
 };
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
+#[cfg(feature = "testing")]
+pub use machine::PanicAt;
 pub use machine::{
     Asker, Awaited, Command, Effect, Input, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, ModeStep, Moment,
     Outcome, Refusal, TreeCopy, Wanted,

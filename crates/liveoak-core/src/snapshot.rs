@@ -264,4 +264,6 @@ pub enum WaitingFor {
     RestartStop,
     /// The backoff of the sibling whose exit caused the restart of its restart set.
     RestartBackoff(Name),
+    /// A place: as many siblings are starting as the supervisor allows (`max_starting`).
+    Place,
 }

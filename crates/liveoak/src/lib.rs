@@ -123,16 +123,19 @@
 //! | task | call |
 //! |---|---|
 //! | start, stop, restart or remove a child by its path | [`TreeHandle::restart_child`] and the like |
+//! | stop within a time that is said at the call | [`TreeHandle::stop_with`], [`ChildHandle::stop_with`] with a [`Stop`] |
 //! | let no end of a child be followed by a restart, until further notice | [`TreeHandle::pause_child`], [`TreeHandle::resume_child`] |
 //! | take a child out of service, and put it back | [`TreeHandle::quarantine_child`], [`TreeHandle::release_child`] |
 //! | get the handle of a child | [`TreeHandle::child`], [`TreeHandle::add_child`], [`spawn`], [`GroupHandle::spawn`] |
 //! | wait for the exit of an attempt, or for readiness | [`ChildHandle::exited`], [`ChildHandle::ready`] |
 //! | add a member and get its exit | [`GroupHandle::run`] |
 //! | list the members of a group | [`GroupHandle::members`] |
+//! | change the number of members, after a look at what would be done | [`GroupHandle::scale`], [`GroupHandle::plan_scale`] |
 //! | command many children, after a look at what would be done | [`TreeHandle::plan`] with a [`Glob`] |
 //! | change to another set of children that shall run, after a look at the difference | [`Supervisor::mode`], [`TreeHandle::plan_mode`] |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
 //! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
+//! | bound how many children start side by side, also after a common failure | [`Supervisor::max_starting`], [`Group::max_starting`] |
 //! | let others turn away from a child before it is asked to stop | [`Child::unready_for`] |
 //! | run a tree until a future is done | [`Supervisor::run_until`] |
 //! | run foreign code as code of a child, or let it spawn children | [`Ctx::scope`], [`TreeHandle::scope`], [`ChildHandle::scope`] |
@@ -355,9 +358,10 @@ pub use liveoak_runtime::{
     Added, AutoShutdownFailure, BackoffUse, CheckAnswer, CheckView, ChildHandle, ChildHistory, ChildId,
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
-    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity,
-    Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry, StopReport, StopStage, StuckPoll,
-    Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, ScalePlan,
+    Severity, Snapshot, Source, Sources, Standing, Step, StepResult, Stop, StopEntry, StopReport, StopStage,
+    StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait,
+    WaitingFor,
 };
 
 // What can go wrong.

@@ -210,7 +210,8 @@ impl Holders {
         let (name, condition) = match what {
             WaitingFor::Turn(name) | WaitingFor::RestartBackoff(name) => (name, Condition::Ready),
             WaitingFor::Edge(name, condition) => (name, *condition),
-            WaitingFor::Nothing | WaitingFor::RestartStop => return,
+            // The siblings that are starting name themselves.
+            WaitingFor::Nothing | WaitingFor::RestartStop | WaitingFor::Place => return,
         };
         let Some(sibling) = supervisor.children.iter().find(|other| other.path.name() == name.as_str())
         else {

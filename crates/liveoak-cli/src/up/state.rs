@@ -110,6 +110,7 @@ impl<'a> TreeState<'a> {
                 WaitingFor::Nothing => "its start".to_owned(),
                 WaitingFor::Turn(name) => format!("{} to be ready", sibling(name.as_str())),
                 WaitingFor::Edge(name, condition) => format!("{} to be {condition}", sibling(name.as_str())),
+                WaitingFor::Place => "a place among its siblings that are starting".to_owned(),
                 WaitingFor::RestartStop => "the stop of siblings that are restarted with it".to_owned(),
                 WaitingFor::RestartBackoff(name) => format!("the restart of {}", sibling(name.as_str())),
             }),

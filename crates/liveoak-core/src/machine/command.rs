@@ -8,6 +8,7 @@ use crate::{
     Time,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Machine {
     pub(super) fn start_tree(&mut self) {
@@ -18,16 +19,17 @@ impl Machine {
 
     pub(super) fn stop_tree(&mut self) {
         self.record_tree_command("stop");
-        self.begin_tree_stop();
+        let within = self.stop_budget.take();
+        self.begin_tree_stop(within);
     }
 
-    fn begin_tree_stop(&mut self) {
+    fn begin_tree_stop(&mut self, within: Option<Duration>) {
         if self.ended {
             return;
         }
         self.arena[self.root].intent = Intent::Stop;
         if self.arena[self.root].phase.is_live() {
-            self.begin_stop(self.root);
+            self.begin_stop_within(self.root, within);
         } else {
             self.after_stop_by_others(self.root, StopStage::Cancelled, None);
         }
@@ -35,7 +37,7 @@ impl Machine {
 
     pub(super) fn kill_tree(&mut self) {
         self.record_tree_command("kill");
-        self.begin_tree_stop();
+        self.begin_tree_stop(None);
         if !self.ended {
             self.kill(self.root);
         }
@@ -87,6 +89,7 @@ impl Machine {
     }
 
     fn command_stop(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
+        let within = self.stop_budget.take();
         let state = &mut self.arena[child];
         // A stop does not undo a removal.
         if state.intent != Intent::Remove {
@@ -97,7 +100,7 @@ impl Machine {
             self.after_stop_by_others(child, StopStage::Cancelled, None);
         } else {
             self.open_log(child);
-            self.begin_stop(child);
+            self.begin_stop_within(child, within);
         }
         Ok(())
     }
@@ -274,6 +277,8 @@ impl Machine {
         self.now = self.now.max(now);
         let origin = self.origin.take();
         let sup = self.parent_for_adding(parent)?;
+        #[cfg(feature = "testing")]
+        self.panic_if_due(super::PanicAt::Add);
         if self.arena.sup(sup).is_group() {
             return Err(Refusal::IsAGroup);
         }
@@ -321,6 +326,8 @@ impl Machine {
     ) -> Result<ChildId, Refusal> {
         self.now = self.now.max(now);
         let group = self.parent_for_adding(group)?;
+        #[cfg(feature = "testing")]
+        self.panic_if_due(super::PanicAt::Add);
         let Children::Group { template, count, max, .. } = &self.arena.sup(group).children else {
             return Err(Refusal::NotAGroup);
         };
@@ -346,7 +353,7 @@ impl Machine {
         self.announce_added(member);
         self.mark_as_added(member, request);
         let id = self.arena.id_of(member);
-        self.begin_attempt(member);
+        self.request_start(member);
         self.settle();
         Ok(id)
     }

@@ -63,7 +63,7 @@ impl Machine {
             // A reported health applies only to the attempt that reported it.
             (record.health, record.health_reason) = (Health::Unknown, None);
             cause = record.cause.take();
-            record.asked_at = None;
+            (record.asked_at, record.killed_at) = (None, None);
             if stage == StopStage::Abandoned {
                 // Only an abandoned attempt still runs code that can ask for the exit before it.
                 record.exit_before.clone_from(&record.last_exit);

@@ -91,6 +91,11 @@ impl Machine {
     }
 
     fn add_waits_before_start(&self, sup: Index, child: Index, waits: &mut Vec<Wait>) {
+        if self.waiting_for(sup, child) == WaitingFor::Place {
+            let starts = |other: &Index| self.arena[*other].phase == Phase::Starting;
+            let starting = self.arena.children(sup).filter(starts).take(MAX_WAITS);
+            return waits.extend(starting.map(|other| self.wait(other, "ready")));
+        }
         match self.blocker_of(sup, child) {
             Some(Blocker::RestartStop) => {
                 let stops = |other: &&Index| self.arena[**other].flags.in_restart_set;
@@ -246,6 +251,9 @@ impl Machine {
                     ),
                     _ => format!("it is held: it starts after {path}, which is held itself"),
                 }
+            }
+            WaitingFor::Place => {
+                "as many children are starting as `max_starting` of its supervisor allows".to_owned()
             }
             WaitingFor::RestartStop => "its restart set starts again when all of it has stopped".to_owned(),
             WaitingFor::RestartBackoff(name) => {

@@ -1,6 +1,6 @@
 //! The health of one child: what it reports, what its checks say, and what its state means.
 
-use super::state::{Child, Phase};
+use super::state::{Child, Phase, SupervisorState};
 use crate::{Exit, Health, IdleReason, StuckPoll, WhenStuck};
 use std::sync::Arc;
 
@@ -70,5 +70,26 @@ impl Child {
     pub(super) fn is_unready(&self) -> bool {
         let checks = self.record.as_ref().and_then(|record| record.checks.as_ref());
         self.phase == Phase::Running && checks.is_some_and(|checks| checks.is_unready())
+    }
+}
+
+impl SupervisorState {
+    /// Counts a child that now has (`true`) or no longer has (`false`) this health.
+    pub(super) const fn count_health(&mut self, health: Health, is: bool) {
+        let count = match health {
+            Health::Unknown | Health::Healthy => return,
+            Health::Degraded => &mut self.degraded,
+            Health::Unhealthy => &mut self.unhealthy,
+        };
+        *count = if is { *count + 1 } else { *count - 1 };
+    }
+
+    /// Returns the health of the worst child.
+    pub(super) const fn worst_child(&self) -> Health {
+        match (self.unhealthy, self.degraded) {
+            (0, 0) => Health::Healthy,
+            (0, _) => Health::Degraded,
+            _ => Health::Unhealthy,
+        }
     }
 }

@@ -41,7 +41,7 @@
 //! 23. `trial` - trial attempts of quarantined children
 //! 24. `pause` - the commands to pause and to resume
 //! 25. `stopped` - what follows when a child is down
-//! 26. `stop` - the orders to ask and to kill
+//! 26. `stop` - the orders to ask and to kill, also within a time that a command says
 //! 27. `needs` - dependencies that hold while a child runs
 //! 28. `auto_shutdown` - the end of a supervisor with its significant children
 //! 29. `restart` - limits, backoff, restart set, giving up
@@ -53,7 +53,8 @@
 //! 35. `advance` - the next steps of each supervisor, and what happens when a deadline has come
 //! 36. `command` - what each command does; adding children and members
 //! 37. `wanted` - which children are wanted: the steps of a change to a mode
-//! 38. `mod` - the machine itself: it takes inputs and gives effects
+//! 38. `failure` - the end of a machine that has panicked
+//! 39. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
@@ -69,6 +70,7 @@ mod copy;
 mod driver_queue;
 mod exit;
 mod explain;
+mod failure;
 mod health;
 mod history;
 mod interface;
@@ -99,6 +101,8 @@ mod watch;
 mod tests;
 
 pub use driver_queue::MAX_QUEUED_EFFECTS;
+#[cfg(feature = "testing")]
+pub use driver_queue::PanicAt;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal, Wanted};
 pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
@@ -112,6 +116,7 @@ use state::{Index, Purpose};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
+use std::time::Duration;
 use watch::Watches;
 
 /// The supervision machine of one tree.
@@ -140,10 +145,15 @@ pub struct Machine {
     starts: u64,
     /// Who gives the current input, and why.
     origin: Option<Arc<Origin>>,
+    /// The time within which the current input stops its child, instead of the declared one.
+    stop_budget: Option<Duration>,
     /// What happened to the tree before.
     history: history::TreeHistory,
     /// The tree has ended.
     ended: bool,
+    /// Where a test lets it panic.
+    #[cfg(feature = "testing")]
+    panics_at: Option<PanicAt>,
 }
 
 impl Machine {
@@ -176,8 +186,11 @@ impl Machine {
             watches: Watches::default(),
             starts: 0,
             origin: None,
+            stop_budget: None,
             history: history::TreeHistory::default(),
             ended: false,
+            #[cfg(feature = "testing")]
+            panics_at: None,
         };
         Ok((machine, ids))
     }
@@ -222,8 +235,10 @@ impl Machine {
             Input::Kill => self.kill_tree(),
             Input::Tick => self.tick(),
         }
+        #[cfg(feature = "testing")]
+        self.panic_if_due(PanicAt::Input);
         self.settle();
-        self.origin = None;
+        (self.origin, self.stop_budget) = (None, None);
     }
 
     /// Handles an input about an attempt if the attempt is the live attempt of the child. A late message changes nothing.
@@ -253,6 +268,8 @@ impl Machine {
     /// resume of a dynamic group, which can have an effect for each member. Use it in a driver that shares the work among threads.
     #[inline]
     pub fn poll_queued_effect(&mut self) -> Option<Effect> {
+        #[cfg(feature = "testing")]
+        self.panic_if_due(PanicAt::Effect);
         self.driver_queue.effects.pop_front()
     }
 

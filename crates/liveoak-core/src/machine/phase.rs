@@ -3,7 +3,7 @@
 //! removed from the set.
 
 use super::Machine;
-use super::state::{Children, Index, Phase, Purpose, SupervisorPhase};
+use super::state::{Child, Children, Index, Phase, Purpose, SupervisorPhase, SupervisorState};
 use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -48,6 +48,9 @@ impl Machine {
         }
         let (was_live, live) = (before.is_live(), phase.is_live());
         let (was_waiting, waiting) = (before == Phase::Waiting, phase == Phase::Waiting);
+        if (before == Phase::Starting) != (phase == Phase::Starting) {
+            self.count_starting(child, phase == Phase::Starting);
+        }
         let now = self.now;
         let state = &mut self.arena[child];
         if (phase.is_idle() || phase == Phase::BackingOff)
@@ -55,6 +58,7 @@ impl Machine {
         {
             record.command_open = false;
         }
+        let turn_before = state.turn();
         state.phase = phase;
         if !(before.is_stopping() && phase.is_stopping()) {
             state.since = now;
@@ -64,11 +68,27 @@ impl Machine {
         }
         // A child leaves its restart set when its attempt has ended.
         let left_restart_set = was_live && !live && std::mem::take(&mut state.flags.in_restart_set);
+        let turn = state.turn();
         if let Some(parent) = state.parent {
             let sup = self.arena.sup_mut(parent);
             sup.live = sup.live + u32::from(live) - u32::from(was_live);
             sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
             sup.to_restart -= u32::from(left_restart_set);
+            if was_waiting != waiting && sup.is_group() {
+                if waiting {
+                    sup.queue.insert((turn, child));
+                } else {
+                    sup.queue.remove(&(turn_before, child));
+                }
+            }
+        }
+    }
+
+    /// Counts a child that is starting now, or no longer.
+    fn count_starting(&mut self, child: Index, is: bool) {
+        if let Some(parent) = self.arena[child].parent {
+            let sup = self.arena.sup_mut(parent);
+            sup.starting = if is { sup.starting + 1 } else { sup.starting - 1 };
         }
     }
 
@@ -158,11 +178,13 @@ impl Machine {
     pub(super) fn mark_to_evaluate(&mut self, sup: Option<Index>) {
         let Some(sup) = sup else { return };
         let state = self.arena.sup_mut(sup);
-        // A group has only one step: it ends when it is stopping and its last member has left.
-        let nothing_to_do = matches!(
-            &state.children,
-            Children::Group { count, .. } if *count > 0 || state.phase != SupervisorPhase::Stopping
-        );
+        // A group has two steps: a member that waits for a place starts; and it ends when it is stopping and its last member
+        // has left.
+        let nothing_to_do = state.waiting == 0
+            && matches!(
+                &state.children,
+                Children::Group { count, .. } if *count > 0 || state.phase != SupervisorPhase::Stopping
+            );
         if !nothing_to_do && !std::mem::replace(&mut state.queued, true) {
             self.to_evaluate.push((state.depth, Reverse(sup)));
         }
@@ -248,5 +270,28 @@ impl Machine {
 
     pub(super) fn set_timer_in(&mut self, child: Index, purpose: Purpose, duration: Duration) {
         self.set_timer(child, purpose, self.now.after(duration));
+    }
+}
+
+impl SupervisorState {
+    /// Returns `true` if one more child may be starting.
+    pub(super) const fn has_free_place(&self) -> bool {
+        match self.rules.max_starting {
+            Some(max) => self.starting < max,
+            None => true,
+        }
+    }
+
+    /// Returns `true` if a member may start now: members that have waited for a place come first.
+    pub(super) const fn may_start_member(&self) -> bool {
+        self.rules.max_starting.is_none() || self.waiting == 0 && self.has_free_place()
+    }
+}
+
+impl Child {
+    /// Orders the children that wait for a place: the one first that has waited longest, and of several that which had fewer
+    /// attempts.
+    pub(super) const fn turn(&self) -> (Time, u64) {
+        (self.since, self.attempt)
     }
 }

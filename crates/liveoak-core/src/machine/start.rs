@@ -9,10 +9,12 @@ use std::time::Duration;
 pub(super) const HEARTBEAT_CHECKS: u32 = 4;
 
 impl Machine {
-    /// Starts a group member or the root immediately. Any other child waits until an evaluation of its supervisor finds
+    /// Starts a group member or the root immediately, if it need not wait for a place. Any other child waits until an evaluation of its supervisor finds
     /// that it may start.
     pub(super) fn request_start(&mut self, child: Index) {
-        if self.arena.is_member(child) || child == self.root {
+        if child == self.root
+            || self.arena.parent_of(child).is_some_and(|sup| sup.is_group() && sup.may_start_member())
+        {
             self.begin_attempt(child);
         } else {
             self.enqueue_start(child);
@@ -34,8 +36,7 @@ impl Machine {
         self.starts += 1;
         let state = &self.arena[child];
         let (within, ready) = (state.spec.start_within, state.spec.ready);
-        let waits_for_checks = state.spec.has_check(true);
-        if state.sup.is_none() && ready == Ready::AtOnce && !waits_for_checks {
+        if state.sup.is_none() && state.spec.is_ready_at_once() {
             // The child is ready at once, so it is never seen as starting.
             let (id, attempt) = self.count_attempt(child);
             self.push(Effect::Start(id, attempt));

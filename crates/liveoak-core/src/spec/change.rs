@@ -312,6 +312,7 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
         auto_shutdown,
         end_when_done,
         dedicated_runtime,
+        max_starting,
         defaults,
         children: _,
     } = new;
@@ -327,6 +328,7 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
     {
         changed.push("`defaults` differ".to_owned());
     }
+    note(changed, "`max_starting`", &old.max_starting, max_starting, shown_count);
     note(changed, "`end_when_done`", &old.end_when_done, end_when_done, ToString::to_string);
     let order = |spec: &SupervisorSpec, other: &SupervisorSpec| -> Vec<String> {
         let stays = |child: &&ChildDeclaration| other.children.iter().any(|other| other.name == child.name);
@@ -344,13 +346,14 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
 
 /// Notes how two groups differ. The spec of the members counts for members that start from now on.
 fn compare_groups(old: &GroupSpec, new: &GroupSpec, found: &mut BodyDifference) {
-    let GroupSpec { template, intensity, max_members, dedicated_runtime } = new;
+    let GroupSpec { template, intensity, max_members, max_starting, dedicated_runtime } = new;
     let mut members = BodyDifference::default();
     compare_specs(&old.template, template, "template.", &mut members);
     found.in_place.extend(members.in_place);
     found.restart.extend(members.restart);
     note(&mut found.in_place, "`intensity`", &old.intensity, intensity, shown_limit);
     note(&mut found.in_place, "`max_members`", &old.max_members, max_members, ToString::to_string);
+    note(&mut found.in_place, "`max_starting`", &old.max_starting, max_starting, shown_count);
     note(
         &mut found.restart,
         "`dedicated_runtime`",
@@ -358,6 +361,10 @@ fn compare_groups(old: &GroupSpec, new: &GroupSpec, found: &mut BodyDifference) 
         dedicated_runtime,
         ToString::to_string,
     );
+}
+
+fn shown_count(count: &Option<u32>) -> String {
+    count.map_or("no limit".to_owned(), |count| count.to_string())
 }
 
 fn shown_time(time: &Duration) -> String {

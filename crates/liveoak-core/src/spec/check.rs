@@ -152,6 +152,7 @@ impl Check {
         for (field, reason) in spec.defaults.iter().flat_map(|defaults| defaults.problems()) {
             self.refuse_if(true, path, field, reason);
         }
+        self.check_max_starting(path, spec);
         self.check_limit(path, "intensity", spec.intensity);
         if let (Some(intensity), Some(failures)) = (spec.intensity, out_of_reach(spec)) {
             self.push_error(path, "intensity", Problem::IntensityOutOfReach { intensity, failures });
@@ -234,6 +235,7 @@ impl Check {
         self.refuse_if(group.template.replica_of.is_some(), path, "replica_of", reason);
         let reason = "0 members would make the group useless; expected at least 1";
         self.refuse_if(group.max_members == 0, path, "max_members", reason);
+        self.check_max_starting_of_group(path, group);
     }
 
     fn check_declared(&mut self, path: &Path, declared: &ChildDeclaration, auto_shutdown: AutoShutdown) {

@@ -346,6 +346,12 @@ impl ChildSpec {
         self.checks = Some(self.checks().iter().cloned().chain([check]).collect());
     }
 
+    /// Returns `true` if a leaf is ready as soon as it runs: it is never starting.
+    #[inline]
+    pub(crate) fn is_ready_at_once(&self) -> bool {
+        self.ready == Ready::AtOnce && !self.has_check(true)
+    }
+
     /// Returns `true` if the child has a check of one of these kinds.
     #[inline]
     pub(crate) fn has_check(&self, startup: bool) -> bool {
@@ -402,6 +408,9 @@ pub struct SupervisorSpec {
     /// `true` if the children run on a dedicated runtime, which is made before the first child starts and closed after
     /// the last child has ended.
     pub dedicated_runtime: bool,
+    /// How many children may be starting (begun, but not ready yet) at the same time: more than zero; `None` for any number.
+    /// A further child waits for a place. Among children that wait, the one that has waited longest comes first.
+    pub max_starting: Option<u32>,
     /// What the children below inherit until they set it themselves; `None` if nothing.
     pub defaults: Option<Arc<Defaults>>,
     /// The children, in declared order.
@@ -417,6 +426,8 @@ pub struct GroupSpec {
     pub intensity: Option<Limit>,
     /// The most members that the group may have at the same time; a further member is refused.
     pub max_members: u32,
+    /// How many members may be starting at the same time, as in [`SupervisorSpec::max_starting`].
+    pub max_starting: Option<u32>,
     /// `true` if the members run on a dedicated runtime, as in [`SupervisorSpec::dedicated_runtime`].
     pub dedicated_runtime: bool,
 }
@@ -432,6 +443,7 @@ impl Default for GroupSpec {
             template: ChildSpec::default(),
             intensity: None,
             max_members: Self::DEFAULT_MAX_MEMBERS,
+            max_starting: None,
             dedicated_runtime: false,
         }
     }

@@ -449,6 +449,7 @@ fn describe(node: &ChildView) -> String {
                 WaitingFor::Nothing => "nothing".to_owned(),
                 WaitingFor::Turn(name) => format!("turn {name}"),
                 WaitingFor::Edge(name, condition) => format!("{name} {condition:?}"),
+                WaitingFor::Place => "place".to_owned(),
                 WaitingFor::RestartStop => "group stop".to_owned(),
                 WaitingFor::RestartBackoff(name) => format!("backoff {name}"),
             };

@@ -6,9 +6,7 @@
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, NO_PLAN, Path, Phase, is_failure, is_start, later};
 use crate::stopping::Act;
-use liveoak_core::{
-    ChildDeclaration, ChildForm, ChildSpec, Health, IdleReason, Order, Ready, Restart, Strategy,
-};
+use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Health, IdleReason, Order, Ready, Restart};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -431,14 +429,38 @@ impl Model {
 
     /// Starts every waiting child whose turn it is. While a restart set stops or backs off, no child is started for the
     /// first time; with `Order::Declared` a child waits for those before it.
+    ///
+    /// If starts side by side are bounded, the children that could start take the free places in the order of their waits. A
+    /// child that has started may give another one its turn, so the supervisor is looked at again.
     fn start_next(&mut self, path: &str) {
+        loop {
+            let mut due = self.look_for_starts(path);
+            due.sort_by_key(|kid| (self.at(kid).since, self.at(kid).attempt));
+            let mut begun = false;
+            for kid in due {
+                if self.has_place(path, &kid) {
+                    self.begin(&kid);
+                    begun = true;
+                } else if self.at(&kid).answer_due {
+                    self.answer_as_waiting(&kid);
+                }
+            }
+            if !begun {
+                return;
+            }
+        }
+    }
+
+    /// Starts the children whose turn it is, or, if starts side by side are bounded, returns them.
+    fn look_for_starts(&mut self, path: &str) -> Vec<Path> {
+        let mut due = Vec::new();
         let declared = self.at(path).rules().is_some_and(|rules| rules.order == Order::Declared);
         let mut before = true;
         // Whether all children of the current place were ready, and the set whose place this is.
         let (mut place_ready, mut set) = (true, None);
         for kid in self.kids(path) {
             if self.at(path).ending() {
-                return;
+                return Vec::new();
             }
             let all = self.kids(path);
             let held = all.iter().any(|kid| self.at(kid).in_restart_set || self.holds_restart_set(path, kid));
@@ -449,24 +471,18 @@ impl Model {
             }
             let its_turn = child.was_ready || !held && (before || !declared);
             if child.phase == Phase::Waiting {
-                self.try_to_start(path, &kid, its_turn);
+                self.try_to_start(path, &kid, its_turn, &mut due);
             }
             if let Some(child) = self.children.get(&kid) {
                 place_ready &= child.was_ready || self.blocks_no_sibling(&kid);
             }
         }
-    }
-
-    /// Returns `true` if the child backs off and its whole restart set waits for it.
-    pub(crate) fn holds_restart_set(&self, parent: &str, kid: &str) -> bool {
-        let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
-        let kid = self.at(kid);
-        strategy != Strategy::OneForOne && kid.phase == Phase::BackingOff && !kid.was_ready
+        due
     }
 
     /// Starts a waiting child, lets it wait longer, or fails the first start of its supervisor. The time of a first start
     /// runs only while all unsatisfied dependencies are unmet; else it is paused.
-    fn try_to_start(&mut self, parent: &str, kid: &str, its_turn: bool) {
+    fn try_to_start(&mut self, parent: &str, kid: &str, its_turn: bool, due: &mut Vec<Path>) {
         let after = self.at(kid).spec.after.clone();
         let states: Vec<DependencyState> =
             after.iter().map(|edge| self.dependency_state(parent, edge)).collect();
@@ -474,7 +490,10 @@ impl Model {
         let held = self.waits_for_held(kid);
         let never = its_turn && first_start && states.contains(&DependencyState::Unreachable);
         if its_turn && states.iter().all(|state| *state == DependencyState::Satisfied) {
-            return self.begin(kid);
+            if self.places(parent).is_none() {
+                return self.begin(kid);
+            }
+            due.push(kid.into());
         }
         let unmet =
             states.iter().all(|state| matches!(state, DependencyState::Satisfied | DependencyState::Unmet))
@@ -497,7 +516,7 @@ impl Model {
         }
         if never || over {
             self.fail_supervisor(parent, "start-failed");
-        } else if held || self.at(kid).answer_due {
+        } else if held || self.at(kid).answer_due && !due.iter().any(|due| due == kid) {
             self.answer_as_waiting(kid);
         }
     }

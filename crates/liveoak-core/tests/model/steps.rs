@@ -205,7 +205,8 @@ fn group() -> impl Strategy<Value = ChildDeclaration> {
         |(own, template, intensity, dedicated_runtime, once)| {
             let once = once && template.restart == Restart::Temporary;
             let template = ChildSpec { significant: false, once, ..template };
-            let group = GroupSpec { template, intensity, max_members: 3, dedicated_runtime };
+            let group =
+                GroupSpec { template, intensity, max_members: 3, max_starting: None, dedicated_runtime };
             ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Group(group) }
         },
     )
@@ -233,9 +234,10 @@ fn supervisor(
     let rules =
         (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>(), dedicated_runtimes());
     let replicas = option::weighted(0.4, (0usize..4, 1usize..4));
-    (children, specs(), (rules, first_start), (edges, replicas)).prop_map(
+    let places = option::weighted(0.3, 1u32..3);
+    (children, specs(), (rules, first_start, places), (edges, replicas)).prop_map(
         |(mut children, own, rules, links)| {
-            let (rules, first_start) = rules;
+            let (rules, first_start, max_starting) = rules;
             let (strategy, order, auto_shutdown, intensity, end_when_done, backwards, dedicated_runtime) =
                 rules;
             let (edges, replicas) = links;
@@ -253,6 +255,7 @@ fn supervisor(
                 auto_shutdown,
                 end_when_done,
                 dedicated_runtime,
+                max_starting,
                 children,
                 defaults: None,
             };
@@ -319,10 +322,11 @@ pub(crate) fn small_trees() -> BoxedStrategy<ChildDeclaration> {
     roots(root).boxed()
 }
 
-/// Removes each intensity that the backoffs of the children keep from ever being exceeded: the machine refuses it.
+/// Removes each intensity that the backoffs of the children keep from ever being exceeded, and each bound on starts that has
+/// no effect: the machine refuses them.
 fn within_reach(declared: &mut ChildDeclaration) {
     let errors = declared.check().err().map(|errors| errors.0).unwrap_or_default();
-    for error in errors.into_iter().filter(|error| error.field == "intensity") {
+    for error in errors.into_iter().filter(|error| matches!(error.field, "intensity" | "max_starting")) {
         let mut at = &mut *declared;
         for name in error.path.names().skip(1) {
             let ChildForm::Supervisor(rules) = &mut at.form else { return };
@@ -332,7 +336,10 @@ fn within_reach(declared: &mut ChildDeclaration) {
             at = child;
         }
         if let ChildForm::Supervisor(rules) = &mut at.form {
-            rules.intensity = None;
+            match error.field {
+                "intensity" => rules.intensity = None,
+                _ => rules.max_starting = None,
+            }
         }
     }
 }
@@ -449,12 +456,13 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
             end_when_done,
             children,
             dedicated_runtime,
+            max_starting,
             defaults: _,
         }) => {
             let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
             text.push_str(&format!(
                 "; {strategy:?}, {order:?}, first start {first_start:?}, auto {auto_shutdown:?}, intensity {intensity:?}, ends {end_when_done}, \
-                 dedicated runtime {dedicated_runtime}\n"
+                 dedicated runtime {dedicated_runtime}, places {max_starting:?}\n"
             ));
             children.iter().for_each(|child| text.push_str(&sketch(child, depth + 1)));
         }

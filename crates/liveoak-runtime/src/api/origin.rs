@@ -48,8 +48,11 @@ impl TreeHandle {
     #[must_use]
     pub fn explain(&self, path: impl Into<Path>) -> Option<Explanation> {
         let (path, now) = (path.into(), self.inner.clock.now());
-        let mut state = self.inner.state();
-        let id = state.machine.find(&path)?;
-        state.machine.explain(now, id)
+        let explain = || {
+            let mut state = self.inner.state();
+            let id = state.machine.find(&path)?;
+            state.machine.explain(now, id)
+        };
+        self.inner.guarded(explain).flatten()
     }
 }

@@ -130,6 +130,18 @@ impl Supervisor {
         self
     }
 
+    /// Sets how many children may be starting (begun, but not ready yet) at the same time: more than zero. A further child waits
+    /// for a place ([`WaitingFor::Place`](crate::WaitingFor::Place)), so that not all children start at once after a common
+    /// failure, or with [`Order::Edges`]. A child keeps its place until it is ready, is asked to stop, or has ended, so its start
+    /// deadline bounds that time. A child that is ready as soon as it runs takes no place. Default: any number.
+    ///
+    /// Refused if no declared child takes time to start.
+    #[must_use]
+    pub const fn max_starting(mut self, children: u32) -> Self {
+        self.spec.max_starting = Some(children);
+        self
+    }
+
     /// Sets what follows when a child fails before the supervisor has been ready. Default: the supervisor fails, as in OTP.
     /// With [`FirstStart::Retry`] the child is restarted by its own rule and limit, and [`start`](Self::start) waits until
     /// all children are ready or were given up on.

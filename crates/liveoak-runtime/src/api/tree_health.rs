@@ -22,12 +22,15 @@ impl TreeHandle {
     #[must_use]
     pub fn health(&self) -> TreeHealth {
         let (observed, ended) = (self.inner.clock.now(), self.inner.final_report.get());
-        let (root, since, health) = self.inner.state().machine.root_state();
+        let ((root, since, health), failed) = {
+            let state = self.inner.state();
+            (state.machine.root_state(), state.failed.is_some())
+        };
         let state = match (ended, root) {
             (Some(report), _) => report.state,
             (None, ChildState::Running) => TreePhase::Alive,
             (None, ChildState::Idle(IdleReason::SupervisorDown) | ChildState::Starting { .. })
-                if !self.inner.is_ready() =>
+                if !self.inner.is_ready() && !failed =>
             {
                 TreePhase::Starting
             }

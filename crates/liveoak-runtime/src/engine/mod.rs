@@ -8,6 +8,7 @@
 //! * `ended` – how a tree ended.
 //! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
 //! * `ending` – the end of a tree, and what a stop waits for in addition to attempts.
+//! * `failure` – the end of a tree whose machine or driver has panicked.
 //! * `drops`, `drop_threads`, `kept_error` – where values of children that are over, and errors, are dropped; the errors of
 //!   exits that keep them.
 //! * `watch` – waits for the end of an attempt, for readiness, and for any state of a child.
@@ -32,6 +33,7 @@ pub(crate) mod ending;
 pub(crate) mod event_filter;
 pub(crate) mod event_line;
 pub(crate) mod events;
+pub(crate) mod failure;
 pub(crate) mod heartbeat;
 pub(crate) mod kept_error;
 pub(crate) mod modes;

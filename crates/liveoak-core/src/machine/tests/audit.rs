@@ -212,7 +212,7 @@ impl Machine {
         };
         assert_eq!(state.flags.held, held, "{path} is held");
         let parent = self.arena.sup(sup);
-        if parent.is_ending() {
+        if parent.is_ending() && !parent.is_group() {
             assert!(!phase.is_pending(), "{path} will start although its supervisor ends");
         }
         if matches!(
@@ -237,6 +237,17 @@ impl Machine {
         assert_eq!(state.live, count(&|child| child.phase.is_live()), "invariant 2: live of {path}");
         let waiting = count(&|child| child.phase == Phase::Waiting);
         assert_eq!(state.waiting, waiting, "invariant 2: waiting of {path}");
+        let starting = count(&|child| child.phase == Phase::Starting);
+        assert_eq!(state.starting, starting, "invariant 2: starting of {path}");
+        let takes_place = |child: &Child| child.phase == Phase::Starting;
+        if let Some(max) = state.rules.max_starting {
+            assert!(count(&takes_place) <= max, "more children of {path} are starting than allowed");
+        }
+        if state.is_group() {
+            let queued: BTreeSet<Index> = state.queue.iter().map(|(_, child)| *child).collect();
+            let waits = |child: &&Index| self.arena[**child].phase == Phase::Waiting;
+            assert_eq!(queued, children.iter().filter(waits).copied().collect(), "the queue of {path}");
+        }
         let healths =
             [Health::Degraded, Health::Unhealthy].map(|health| count(&|child| child.health == health));
         assert_eq!([state.degraded, state.unhealthy], healths, "invariant 2: health below {path}");
