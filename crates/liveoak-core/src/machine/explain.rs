@@ -149,7 +149,12 @@ impl Machine {
             ChildState::Running if state.flags.paused => {
                 format!("{}; {}", self.why_running(child), self.why_paused(child))
             }
-            ChildState::Running => self.why_running(child),
+            ChildState::Running => match self.brought_by(child) {
+                Some(other) => {
+                    format!("{}; it was started because {other} comes after it", self.why_running(child))
+                }
+                None => self.why_running(child),
+            },
             ChildState::BackingOff { .. } => {
                 format!(
                     "attempt {} {}; it is restarted after a delay",
@@ -159,6 +164,13 @@ impl Machine {
             }
             ChildState::Stopping { stage, .. } => self.why_stopping(child, *stage),
         }
+    }
+
+    /// Returns the path of a sibling because of which a child runs that was brought along.
+    fn brought_by(&self, child: Index) -> Option<Path> {
+        let state = &self.arena[child];
+        let sup = state.parent.filter(|_| state.is_brought_along())?;
+        self.wanted_by(sup, child).map(|other| self.arena.path_of(other))
     }
 
     fn why_idle(&self, child: Index, reason: IdleReason) -> String {
@@ -192,6 +204,22 @@ impl Machine {
                 }
             }
             IdleReason::Paused => format!("{}; it starts again when it is resumed", self.why_paused(child)),
+            IdleReason::NotWanted if state.spec.manual => {
+                let failed =
+                    record.filter(|_| state.has_failed()).and_then(|record| record.command.as_deref());
+                let failed = failed.filter(|command| command.command == "start").map(|command| {
+                    format!(
+                        "a start by command {} failed: {}; ",
+                        self.given(command),
+                        text(state.last_exit())
+                    )
+                });
+                format!(
+                    "{}it starts only when it is asked for: by command, by a mode that names it, or by a sibling that \
+                     comes after it",
+                    failed.unwrap_or_default()
+                )
+            }
             IdleReason::NotWanted => {
                 "it is not wanted now; it starts when the mode of the tree wants it, or by command".to_owned()
             }

@@ -199,6 +199,10 @@ pub(super) struct ChildRecord {
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
     /// Its start was requested by a change to a mode. If the start fails, the child is not wanted any more.
     pub(super) wanted_if_it_starts: bool,
+    /// It is manual, and a command has started it: it stays wanted when nothing that comes after it is wanted.
+    pub(super) asked_for: bool,
+    /// It is wanted only because a sibling that comes after it is (`brought.rs`).
+    pub(super) brought_along: bool,
     /// It waits for the start of a trial attempt, or its live attempt is a trial (`trial.rs`). Never set while it is idle.
     pub(super) trial: bool,
     /// The processes of the live attempt, or of an abandoned last attempt until they are gone.
@@ -549,6 +553,11 @@ impl Child {
     /// Returns `true` if its last attempt was stopped because a need did not hold.
     pub(super) fn is_stopped_for_need(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.stopped_for_need)
+    }
+
+    /// Returns `true` if the child is wanted only because a sibling that comes after it is.
+    pub(super) fn is_brought_along(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.brought_along)
     }
 
     /// Returns `true` if the child can have no more attempts.

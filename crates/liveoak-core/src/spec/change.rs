@@ -235,6 +235,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         significant,
         after,
         needs,
+        manual,
         replica_of,
         once,
         keep_error,
@@ -260,6 +261,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("significant"), &old.significant, significant, ToString::to_string);
     note(changed, &name("after"), &old.after, after, |edges| listed(edges, shown_edge));
     note(changed, &name("needs"), &old.needs, needs, |needs| listed(needs, shown_need));
+    note(changed, &name("manual"), &old.manual, manual, ToString::to_string);
     let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
     note(changed, &name("replica_of"), &old.replica_of, replica_of, set);
     note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
