@@ -204,22 +204,7 @@ impl Machine {
                 }
             }
             IdleReason::Paused => format!("{}; it starts again when it is resumed", self.why_paused(child)),
-            IdleReason::NotWanted if state.spec.manual => {
-                let failed =
-                    record.filter(|_| state.has_failed()).and_then(|record| record.command.as_deref());
-                let failed = failed.filter(|command| command.command == "start").map(|command| {
-                    format!(
-                        "a start by command {} failed: {}; ",
-                        self.given(command),
-                        text(state.last_exit())
-                    )
-                });
-                format!(
-                    "{}it starts only when it is asked for: by command, by a mode that names it, or by a sibling that \
-                     comes after it",
-                    failed.unwrap_or_default()
-                )
-            }
+            IdleReason::NotWanted if state.spec.manual => self.why_manual(child),
             IdleReason::NotWanted => {
                 "it is not wanted now; it starts when the mode of the tree wants it, or by command".to_owned()
             }
@@ -248,6 +233,20 @@ impl Machine {
                 Some((None, None)) | None => "it was given up on".to_owned(),
             },
         }
+    }
+
+    fn why_manual(&self, child: Index) -> String {
+        let state = &self.arena[child];
+        let record = state.record.as_deref().filter(|_| state.has_failed());
+        let command = record.and_then(|record| record.command.as_deref());
+        let failed = command.filter(|command| command.command == "start").map(|command| {
+            format!("a start by command {} failed: {}; ", self.given(command), text(state.last_exit()))
+        });
+        format!(
+            "{}it starts only when it is asked for: by command, by a mode that names it, or by a sibling that \
+             comes after it",
+            failed.unwrap_or_default()
+        )
     }
 
     /// Returns who paused a child, and why, as far as the last commands say so.

@@ -315,7 +315,7 @@ fn what_has_nothing_to_wait_for_cannot_be_manual() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn once_all_is_well_exactly_what_is_wanted_runs(
