@@ -66,12 +66,18 @@ impl Machine {
         }
     }
 
-    /// Lets a child that is down not be wanted any more.
+    /// Lets a child that is down not be wanted any more. A job that has succeeded stays finished. One that has not is run
+    /// again by the next start that brings it along.
     pub(super) fn set_unwanted(&mut self, child: Index) {
         self.forget_wish(child);
         let state = &mut self.arena[child];
         state.intent = Intent::Unwanted;
-        if matches!(state.phase, Phase::Idle(IdleReason::SupervisorDown | IdleReason::Paused)) {
+        let tried_again = match state.phase {
+            Phase::Idle(IdleReason::SupervisorDown | IdleReason::Paused) => true,
+            Phase::Idle(IdleReason::Finished) => !state.has_succeeded(),
+            _ => false,
+        };
+        if tried_again {
             self.set_down_unwanted(child);
         }
     }

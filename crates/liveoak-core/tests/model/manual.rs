@@ -1,6 +1,6 @@
 //! The reference model: manual children, and what a start brings along.
 
-use crate::child::{NEVER, Path, Phase};
+use crate::child::{NEVER, Path, Phase, is_failure};
 use crate::reference::Model;
 use liveoak_core::IdleReason;
 
@@ -61,7 +61,16 @@ impl Model {
     fn set_unwanted(&mut self, path: &str) {
         let child = self.of(path);
         (child.wanted, child.unwanted, child.brought_along) = (false, true, false);
-        if matches!(child.phase, Phase::Idle(IdleReason::SupervisorDown | IdleReason::Paused)) {
+        let failed = child.stopped_by_others
+            || child
+                .last_exit
+                .is_some_and(|exit| is_failure(exit) || matches!(exit, "stopped" | "restart-requested"));
+        let again = match child.phase {
+            Phase::Idle(IdleReason::SupervisorDown | IdleReason::Paused) => true,
+            Phase::Idle(IdleReason::Finished) => failed,
+            _ => false,
+        };
+        if again {
             self.set(path, Phase::Idle(IdleReason::NotWanted));
         }
     }

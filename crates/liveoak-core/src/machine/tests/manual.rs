@@ -181,6 +181,71 @@ fn a_start_during_the_stop_of_what_it_needs_starts_both_again() {
 }
 
 #[test]
+fn what_was_brought_along_stays_while_what_uses_it_waits_for_its_restart() {
+    let ui = leaf("ui").manual().after("db", Condition::Ready).delayed(secs(10));
+    let mut driver = TestDriver::started(&sup("t", [leaf("db").manual(), ui]));
+    driver.ask("ui", Command::Start).expect("it starts");
+    driver.fail("ui");
+    assert_eq!(driver.states(["db", "ui"]), ["running", "backing-off"]);
+    driver.advance(secs(10));
+    assert_eq!(driver.states(["db", "ui"]), ["running"; 2]);
+    assert_eq!(driver.view("db").attempt.0, 1);
+}
+
+#[test]
+fn what_was_brought_along_stops_when_what_uses_it_is_removed_or_has_finished() {
+    for removed in [true, false] {
+        let ui = leaf("ui").manual().transient().after("db", Condition::Ready);
+        let mut driver = TestDriver::started(&sup("t", [leaf("db").manual(), ui]));
+        driver.ask("ui", Command::Start).expect("it starts");
+        if removed {
+            let _ = driver.ask("ui", Command::Remove);
+        } else {
+            driver.complete("ui");
+        }
+        assert_eq!(driver.state("db"), "not-wanted");
+    }
+}
+
+#[test]
+fn a_job_that_is_brought_along_runs_to_its_end_before_the_child_that_waits_for_it() {
+    let job = leaf("job").manual().temporary();
+    let ui = leaf("ui").manual().after("job", Condition::Completed);
+    let mut driver = TestDriver::started(&sup("t", [job, ui]));
+    driver.command("ui", Command::Start);
+    assert_eq!(driver.states(["job", "ui"]), ["running", "waiting"]);
+    driver.fail("job");
+    assert_eq!(driver.states(["job", "ui"]), ["finished", "waiting"]);
+    driver.ask("ui", Command::Stop).expect("it stops");
+    assert_eq!(driver.states(["job", "ui"]), ["not-wanted", "stopped"], "the next start tries it again");
+    driver.command("ui", Command::Start);
+    driver.complete("job");
+    assert_eq!(driver.states(["job", "ui"]), ["finished", "running"]);
+    driver.ask("ui", Command::Stop).expect("it stops");
+    driver.ask("ui", Command::Start).expect("it starts");
+    assert_eq!(driver.states(["job", "ui"]), ["finished", "running"], "a success is not repeated");
+    assert_eq!(driver.view("job").attempt.0, 2);
+}
+
+#[test]
+fn what_was_brought_along_stops_although_another_sibling_of_the_start_never_became_ready() {
+    let slow = leaf("slow").manual().reports().start_within(secs(5)).delayed(secs(1));
+    let ui = leaf("ui").manual().after("db", Condition::Ready).after("slow", Condition::Ready);
+    let mut driver = TestDriver::started(&sup("t", [leaf("db").manual(), slow, ui]));
+    driver.policy("slow").ready = false;
+    let start = driver.command("ui", Command::Start);
+    driver.advance(secs(60));
+    assert!(
+        matches!(driver.answer(start), Some(Err(Refusal::WaitsFor { .. }))),
+        "{:?}",
+        driver.answer(start)
+    );
+    driver.ask("ui", Command::Stop).expect("it stops");
+    driver.advance(secs(60));
+    assert_eq!(driver.states(["db", "slow", "ui"]), ["not-wanted", "not-wanted", "stopped"]);
+}
+
+#[test]
 fn a_manual_child_that_is_down_counts_as_done() {
     for ending in ["never started", "stopped", "quarantined", "failed"] {
         let job = leaf("job").transient();
