@@ -59,6 +59,9 @@ pub(crate) struct UpArgs {
     /// Stop the tree after this time, for example 15s or 1m30s
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub(crate) run_for: Option<Duration>,
+    /// Start only the children of this mode of the file, with what they come after; default: all that are not manual
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mode: Option<String>,
     /// Write the stop report to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

@@ -11,6 +11,7 @@ use crate::other_words::{
     FOR_BACKOFF, FOR_CHECK, FOR_CHILD, FOR_COMMAND, FOR_KIND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT,
     FOR_STOP, OtherWords,
 };
+use crate::start::Start;
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{
     AutoShutdown, Backoff, CheckSpec, ChildSpec, Criticality, FirstStart, GiveUp, Jitter, KILL_WAIT, Need,
@@ -62,6 +63,17 @@ keys! {
     const OF_ROOT {
         /// The name of the tree, the first part of every path. Default: the name of the file's folder.
         name: || json!({ "type": "string", "pattern": types::NAME });
+    }
+
+    const OF_ROOTS_MODES {
+        /// The modes, by name: named sets of children that shall run. `liveoak up --mode NAME` starts only those of one mode.
+        mode: || types::modes_schema(&MODE);
+    }
+
+    const OF_MODE {
+        /// Patterns for the paths of the children, without the name of the tree. A supervisor stands for all children below
+        /// it, and the name of a replica set for all its replicas. What the children come `after` comes along.
+        run: || json!({ "type": "array", "items": { "type": "string", "minLength": 1 } });
     }
 
     const OF_SUPERVISORS {
@@ -184,6 +196,8 @@ keys! {
         /// How much depends on the child: it decides the severity of its events and log lines and, where neither the child nor its
         /// role says it, what happens when the limit is exceeded. Default: the severities of "normal", and nothing else.
         criticality: types::words_schema::<Criticality>;
+        /// Whether the child starts with its supervisor, or only when it is asked for, together with what it comes `after`.
+        start: types::words_schema::<Start> => Start::Auto.word();
         /// When the child is restarted: always, after a failure, or never.
         restart: types::words_schema::<Restart> => Restart::default().as_str();
         /// The delays before restarts, or false for none.
@@ -337,9 +351,12 @@ pub(crate) static ROOT: Keys = Keys {
     others: &[FOR_ROOT],
     ..keys(
         "A tree of programs for `liveoak up`.",
-        &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, OF_TABLE_OF_DEFAULTS, CHILDREN],
+        &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, OF_TABLE_OF_DEFAULTS, OF_ROOTS_MODES, CHILDREN],
     )
 };
+/// One of the modes.
+pub(crate) static MODE: Keys =
+    Keys { required: &["run"], ..keys("A named set of children that shall run.", &[OF_MODE]) };
 /// A child that runs a program.
 pub(crate) static PROGRAM: Keys = Keys {
     one_of: &["command", "shell"],

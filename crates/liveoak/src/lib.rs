@@ -133,6 +133,7 @@
 //! | change the number of members, after a look at what would be done | [`GroupHandle::scale`], [`GroupHandle::plan_scale`] |
 //! | command many children, after a look at what would be done | [`TreeHandle::plan`] with a [`Glob`] |
 //! | change to another set of children that shall run, after a look at the difference | [`Supervisor::mode`], [`TreeHandle::plan_mode`] |
+//! | list a child, and start it only when it is asked for | [`Child::manual`], [`TreeHandle::start_child`] |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
 //! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
 //! | bound how many children start side by side, also after a common failure | [`Supervisor::max_starting`], [`Group::max_starting`] |
@@ -401,7 +402,7 @@ pub use liveoak_config::{FromFile, Kinds, LaunchError};
 #[cfg(feature = "config")]
 pub mod config {
     pub use liveoak_config::{
-        Args, ChildConfig, Config, Diagnostics, Form, FromFile, Kind, KindConfig, Kinds, LaunchError,
+        Args, ChildConfig, Config, Diagnostics, Form, FromFile, Kind, KindConfig, Kinds, LaunchError, Mode,
         PlanAction, PlanStep, ProgramConfig, ReplicaConfig, SupervisorConfig, load_with, plan,
     };
 }

@@ -40,7 +40,7 @@ use std::time::{Duration, Instant};
 
 use liveoak::internal::{Either, StateRequests, StopSignals, Wish, race, shortage};
 use liveoak::{Ended, Exit, Tree};
-use liveoak_config::{Config, load_and_tell};
+use liveoak_config::{Config, Diagnostics, load_and_tell};
 use tracing::Level;
 
 use crate::args::{LogFormat, LogLevel, UpArgs};
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     // Done before the file is read, so that no report of an earlier run stays even if the file has errors.
     let file = args.report.as_deref().map(|path| ReportFile::open(path, &outputs, &args.file)).transpose();
     let tell = |text: &str| status.message(Level::INFO, "input-waits", text);
-    let config = match load_and_tell(&args.file, &tell) {
+    let config = match load_and_tell(&args.file, &tell).and_then(|config| with_mode(config, args)) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
             let headline = format!("{}{NOTHING_STARTED}", problems.headline());
@@ -121,6 +121,14 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     let complete = finish::finish(&outputs, &status, stop_signals);
     let unreported = reported_to.is_some_and(|stream| stream.progress().ended.is_some());
     Ok(ExitCode::from(if complete && !unreported { code } else { code.max(EXIT_FAILED) }))
+}
+
+/// Returns the config, if it has the mode that the arguments name.
+fn with_mode(config: Config, args: &UpArgs) -> Result<Config, Diagnostics> {
+    if let Some(mode) = &args.mode {
+        config.mode(mode)?;
+    }
+    Ok(config)
 }
 
 /// The listener for signals, kept until the end of the run.
@@ -168,7 +176,9 @@ impl Up<'_> {
             backpressure: lines::backpressure(self.stdout.clone()),
         };
         self.warn_of_values();
-        let tree = build::tree(self.config, &io).begin().map_err(|error| error.to_string())?;
+        let tree = build::tree(self.config, self.args.mode.as_deref(), &io)
+            .begin()
+            .map_err(|error| error.to_string())?;
         let (stop_signals, requests) = signals.insert(listening);
         let telling = state::tell_when_asked(&tree, self.config, self.status, requests);
         let until_ended = progress::beside(tree.handle(), self.status, self.until_ended(&tree, stop_signals));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use liveoak::internal::StateRequests;
-use liveoak::{ChildState, ChildView, Snapshot, Tree, WaitingFor};
+use liveoak::{ChildState, ChildView, IdleReason, Snapshot, Tree, WaitingFor};
 use liveoak_config::{Config, Form, SupervisorConfig, format_duration, one_line};
 use serde_json::{Value, json};
 use tracing::Level;
@@ -133,9 +133,11 @@ impl<'a> TreeState<'a> {
         });
         let waits =
             self.waiting_for(view).map(|what| format!("waits for {what}{}", left.unwrap_or_default()));
+        let manual = view.state == ChildState::Idle(IdleReason::NotWanted) && view.spec.manual;
+        let manual = manual.then(|| "manual: starts when it is asked for".to_owned());
         let exit = view.last_exit.as_ref().map(|exit| format!("last exit: {exit}"));
         let title = view.title().map(|title| format!("\"{title}\""));
-        let parts: Vec<String> = title.into_iter().chain(waits).chain(exit).collect();
+        let parts: Vec<String> = title.into_iter().chain(waits).chain(manual).chain(exit).collect();
         one_line(&parts.join("; ")).into_owned()
     }
 }

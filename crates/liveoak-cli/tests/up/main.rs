@@ -13,6 +13,7 @@ mod failed_starts;
 mod inherited;
 mod limits;
 mod many;
+mod modes;
 mod output;
 mod outputs;
 mod report;

@@ -7,6 +7,7 @@ mod description;
 mod fuzz;
 mod kinds;
 mod literal;
+mod modes;
 mod plan;
 mod replicas;
 mod schema;

@@ -35,6 +35,9 @@ impl Machine {
                 if self.arena.some_needs {
                     self.check_needs(sup);
                 }
+                if self.arena.some_unwanted {
+                    self.stop_unneeded(sup);
+                }
                 // No child of a restart set starts before all children of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
                     self.stop_next(sup);
@@ -206,7 +209,8 @@ impl Machine {
         match state.phase {
             // A child that is not wanted is done, unless a change to a mode is about to start it.
             Phase::Idle(IdleReason::NotWanted) => state.intent != Intent::Run,
-            Phase::Idle(_) => !state.is_down_by_command(),
+            // A manual child is down unless it is asked for.
+            Phase::Idle(_) => state.spec.manual || !state.is_down_by_command(),
             Phase::Running => state
                 .sup
                 .as_ref()
@@ -317,6 +321,13 @@ impl Machine {
         }
         let was_given_up_on = record.gave_up.is_some();
         let state = &self.arena[child];
+        let is_quarantined = state.phase == Phase::Idle(IdleReason::Quarantined);
+        if is_quarantined && state.intent == Intent::Unwanted {
+            if !was_given_up_on {
+                self.set_down_unwanted(child);
+            }
+            return;
+        }
         let waited = state.phase == Phase::Idle(IdleReason::Quarantined) && !state.is_down_by_command();
         if !waited || !self.has_live_supervisor(child) {
             return;

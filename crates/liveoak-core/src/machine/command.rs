@@ -77,14 +77,38 @@ impl Machine {
             (Phase::Stopping { .. }, Intent::Remove) => Err(Refusal::SupervisorDown),
             (Phase::Stopping { .. }, Intent::Stop | Intent::Quarantine | Intent::Unwanted) => {
                 self.check_may_start_again(child)?;
+                self.check_nothing_is_kept_down(child)?;
+                self.ask_for(child);
                 self.end_pause(child);
                 self.start_after_stop(child, request, Command::Start);
+                Ok(())
+            }
+            (Phase::Waiting | Phase::Starting | Phase::Running | Phase::BackingOff, _)
+                if state.is_brought_along() =>
+            {
+                self.check_nothing_is_kept_down(child)?;
+                self.keep_what_was_brought_along(child, request);
                 Ok(())
             }
             (Phase::Waiting | Phase::Starting | Phase::Running | Phase::BackingOff, _)
             | (Phase::Stopping { .. }, Intent::Run | Intent::Restart) => {
                 Err(Refusal::NotDown { state: self.state_of(child).as_str() })
             }
+        }
+    }
+
+    /// Lets a child that was brought along stay wanted, because a command asks for it.
+    fn keep_what_was_brought_along(&mut self, child: Index, request: RequestId) {
+        self.ask_for(child);
+        self.expect_answer(child, Some(request), Command::Start);
+        if self.arena[child].phase == Phase::Running {
+            let (id, attempt) = self.arena.attempt_of(child);
+            self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
+        }
+        if self.arena[child].phase == Phase::Waiting {
+            self.expect_start_in_time(child);
+            // If it is held, the next evaluation answers.
+            self.mark_to_evaluate(self.arena[child].parent);
         }
     }
 
@@ -95,6 +119,7 @@ impl Machine {
         if state.intent != Intent::Remove {
             state.intent = Intent::Stop;
         }
+        self.forget_wish(child);
         self.expect_answer(child, Some(request), Command::Stop);
         if self.arena[child].phase.is_idle() {
             self.after_stop_by_others(child, StopStage::Cancelled, None);
@@ -120,6 +145,10 @@ impl Machine {
                 Ok(())
             }
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
+                if !self.arena[child].intent.is_to_run() {
+                    self.check_nothing_is_kept_down(child)?;
+                    self.ask_for(child);
+                }
                 if self.arena[child].is_trial() {
                     self.end_quarantine(child);
                 }
@@ -143,6 +172,7 @@ impl Machine {
             return Err(Refusal::SupervisorDown);
         }
         state.intent = Intent::Quarantine;
+        self.forget_wish(child);
         self.expect_answer(child, Some(request), Command::Quarantine);
         if self.arena[child].phase.is_idle() {
             self.after_stop_by_others(child, StopStage::Cancelled, None);
@@ -159,6 +189,8 @@ impl Machine {
             Phase::Idle(IdleReason::Quarantined) => self.start_anew(child, request, Command::Release),
             Phase::Stopping { .. } if state.intent == Intent::Quarantine => {
                 self.check_may_start_again(child)?;
+                self.check_nothing_is_kept_down(child)?;
+                self.ask_for(child);
                 self.end_pause(child);
                 self.start_after_stop(child, request, Command::Release);
                 Ok(())
@@ -221,7 +253,9 @@ impl Machine {
         if let Some((_, survivors)) = state.record.as_ref().and_then(|record| record.survivors.as_ref()) {
             return Err(Refusal::StillRuns(Arc::clone(survivors)));
         }
-        let was_quarantined = state.phase == Phase::Idle(IdleReason::Quarantined);
+        self.check_nothing_is_kept_down(child)?;
+        let was_quarantined = self.arena[child].phase == Phase::Idle(IdleReason::Quarantined);
+        self.ask_for(child);
         self.arena.record_or_new(child).gave_up = None;
         if was_quarantined {
             self.emit(child, || EventKind::Released);
@@ -370,6 +404,9 @@ impl Machine {
         let state = &self.arena[child];
         let (restart, strategy) = (state.spec.restart, state.sup.as_ref().map(|sup| sup.rules.strategy));
         self.emit(child, || EventKind::Added { restart, strategy });
+        if let Phase::Idle(why @ IdleReason::NotWanted) = self.arena[child].phase {
+            self.emit(child, || EventKind::Stopped { stage: StopStage::Cancelled, why });
+        }
         for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.announce_added(below);
         }

@@ -220,11 +220,7 @@ impl Machine {
         if state.is_trial() {
             return Held;
         }
-        // A child that was stopped by others before it was done has not succeeded, even if its exit is a success.
-        let succeeded = !state.flags.stopped_by_others
-            && state.last_exit().is_none_or(|exit| {
-                !exit.is_failure() && !matches!(exit, Exit::Stopped | Exit::RestartRequested(_))
-            });
+        let succeeded = state.has_succeeded();
         match (state.phase, edge.condition) {
             (Phase::Idle(IdleReason::Ignored), _) => Satisfied,
             (Phase::Idle(IdleReason::Finished), _) if succeeded => Satisfied,

@@ -154,7 +154,12 @@ impl Machine {
             ChildState::Running if state.flags.paused => {
                 format!("{}; {}", self.why_running(child), self.why_paused(child))
             }
-            ChildState::Running => self.why_running(child),
+            ChildState::Running => match self.brought_by(child) {
+                Some(other) => {
+                    format!("{}; it was started because {other} comes after it", self.why_running(child))
+                }
+                None => self.why_running(child),
+            },
             ChildState::BackingOff { .. } => {
                 format!(
                     "attempt {} {}; it is restarted after a delay",
@@ -164,6 +169,13 @@ impl Machine {
             }
             ChildState::Stopping { stage, .. } => self.why_stopping(child, *stage),
         }
+    }
+
+    /// Returns the path of a sibling because of which a child runs that was brought along.
+    fn brought_by(&self, child: Index) -> Option<Path> {
+        let state = &self.arena[child];
+        let sup = state.parent.filter(|_| state.is_brought_along())?;
+        self.wanted_by(sup, child).map(|other| self.arena.path_of(other))
     }
 
     fn why_idle(&self, child: Index, reason: IdleReason) -> String {
@@ -197,6 +209,7 @@ impl Machine {
                 }
             }
             IdleReason::Paused => format!("{}; it starts again when it is resumed", self.why_paused(child)),
+            IdleReason::NotWanted if state.spec.manual => self.why_manual(child),
             IdleReason::NotWanted => {
                 "it is not wanted now; it starts when the mode of the tree wants it, or by command".to_owned()
             }
@@ -225,6 +238,20 @@ impl Machine {
                 Some((None, None)) | None => "it was given up on".to_owned(),
             },
         }
+    }
+
+    fn why_manual(&self, child: Index) -> String {
+        let state = &self.arena[child];
+        let record = state.record.as_deref().filter(|_| state.has_failed());
+        let command = record.and_then(|record| record.command.as_deref());
+        let failed = command.filter(|command| command.command == "start").map(|command| {
+            format!("a start by command {} failed: {}; ", self.given(command), text(state.last_exit()))
+        });
+        format!(
+            "{}it starts only when it is asked for: by command, by a mode that names it, or by a sibling that \
+             comes after it",
+            failed.unwrap_or_default()
+        )
     }
 
     /// Returns who paused a child, and why, as far as the last commands say so.

@@ -29,38 +29,42 @@
 //! 11. `driver_queue` - the effects and events that the driver has not polled yet
 //! 12. `watch` - waits for the end of an attempt, or for the readiness of a child
 //! 13. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 14. `history` - the last exits of each child and the last commands of the tree
-//! 15. `snapshot` - the snapshot of the tree
-//! 16. `explain` - what a child does now and why, as one value
-//! 17. `reply` - when a command is answered, and the report of a stop
-//! 18. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 19. `survivors` - processes that are still alive after their attempt was abandoned
-//! 20. `paused` - what a pause means for one child
-//! 21. `checks` - when the checks of a child are tried
-//! 22. `start` - the start of one attempt
-//! 23. `trial` - trial attempts of quarantined children
-//! 24. `pause` - the commands to pause and to resume
-//! 25. `stopped` - what follows when a child is down
-//! 26. `stop` - the orders to ask and to kill, also within a time that a command says
-//! 27. `needs` - dependencies that hold while a child runs
-//! 28. `auto_shutdown` - the end of a supervisor with its significant children
-//! 29. `restart` - limits, backoff, restart set, giving up
-//! 30. `exit` - the end of an attempt, and what follows its exit
-//! 31. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 32. `stuck` - what follows when a poll takes too long
-//! 33. `time_jump` - deadlines that are seen late, because the process could not run
-//! 34. `verdict` - what follows from the answers of checks
-//! 35. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 36. `command` - what each command does; adding children and members
-//! 37. `wanted` - which children are wanted: the steps of a change to a mode
-//! 38. `failure` - the end of a machine that has panicked
-//! 39. `mod` - the machine itself: it takes inputs and gives effects
+//! 14. `wish` - why a child is wanted that does not start with its supervisor
+//! 15. `history` - the last exits of each child and the last commands of the tree
+//! 16. `snapshot` - the snapshot of the tree
+//! 17. `explain` - what a child does now and why, as one value
+//! 18. `reply` - when a command is answered, and the report of a stop
+//! 19. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 20. `survivors` - processes that are still alive after their attempt was abandoned
+//! 21. `paused` - what a pause means for one child
+//! 22. `checks` - when the checks of a child are tried
+//! 23. `brought` - what a start brings along
+//! 24. `start` - the start of one attempt
+//! 25. `trial` - trial attempts of quarantined children
+//! 26. `pause` - the commands to pause and to resume
+//! 27. `stopped` - what follows when a child is down
+//! 28. `stop` - the orders to ask and to kill, also within a time that a command says
+//! 29. `unneeded` - the stop of what was brought along
+//! 30. `needs` - dependencies that hold while a child runs
+//! 31. `auto_shutdown` - the end of a supervisor with its significant children
+//! 32. `restart` - limits, backoff, restart set, giving up
+//! 33. `exit` - the end of an attempt, and what follows its exit
+//! 34. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 35. `stuck` - what follows when a poll takes too long
+//! 36. `time_jump` - deadlines that are seen late, because the process could not run
+//! 37. `verdict` - what follows from the answers of checks
+//! 38. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 39. `command` - what each command does; adding children and members
+//! 40. `wanted` - which children are wanted: the steps of a change to a mode
+//! 41. `failure` - the end of a machine that has panicked
+//! 42. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
 mod advance;
 mod arena;
 mod auto_shutdown;
+mod brought;
 mod check_run;
 mod checks;
 mod child_name;
@@ -93,9 +97,11 @@ mod stuck;
 mod survivors;
 mod time_jump;
 mod trial;
+mod unneeded;
 mod verdict;
 mod wanted;
 mod watch;
+mod wish;
 
 #[cfg(test)]
 mod tests;

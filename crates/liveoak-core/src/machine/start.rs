@@ -21,15 +21,6 @@ impl Machine {
         }
     }
 
-    /// Lets a child wait until an evaluation of its supervisor finds that it may start.
-    pub(super) fn enqueue_start(&mut self, child: Index) {
-        self.starts += 1;
-        self.set_phase(child, Phase::Waiting);
-        self.expect_start_in_time(child);
-        self.emit(child, || EventKind::Waiting);
-        self.mark_to_evaluate(self.arena[child].parent);
-    }
-
     /// Begins an attempt now. The driver starts a leaf. A supervisor starts its children; if it has a dedicated runtime,
     /// the driver makes the runtime first.
     pub(super) fn begin_attempt(&mut self, child: Index) {
@@ -100,6 +91,7 @@ impl Machine {
             return;
         }
         self.arena.sup_mut(sup).phase = SupervisorPhase::Starting;
+        self.choose_wanted(sup);
         for child in self.arena.sup(sup).ordered().to_vec() {
             let state = &mut self.arena[child];
             state.readiness = Readiness::Never;
@@ -113,7 +105,7 @@ impl Machine {
             if let Some(record) = &mut state.record {
                 record.gave_up = None;
             }
-            // The other children were stopped by command and stay down.
+            // The other children were stopped by command, or are not wanted, and stay down.
             if state.intent.is_to_run() {
                 match (state.is_used_up(), state.phase) {
                     (false, _) => {

@@ -199,6 +199,10 @@ pub(super) struct ChildRecord {
     pub(super) gave_up: Option<Arc<LimitExceeded>>,
     /// Its start was requested by a change to a mode. If the start fails, the child is not wanted any more.
     pub(super) wanted_if_it_starts: bool,
+    /// It is manual, and a command has started it: it stays wanted when nothing that comes after it is wanted.
+    pub(super) asked_for: bool,
+    /// It is wanted only because a sibling that comes after it is (`brought.rs`).
+    pub(super) brought_along: bool,
     /// It waits for the start of a trial attempt, or its live attempt is a trial (`trial.rs`). Never set while it is idle.
     pub(super) trial: bool,
     /// The processes of the live attempt, or of an abandoned last attempt until they are gone.
@@ -552,6 +556,11 @@ impl Child {
         self.record.as_ref().is_some_and(|record| record.stopped_for_need)
     }
 
+    /// Returns `true` if the child is wanted only because a sibling that comes after it is.
+    pub(super) fn is_brought_along(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.brought_along)
+    }
+
     /// Returns `true` if the child can have no more attempts.
     pub(super) fn is_used_up(&self) -> bool {
         self.flags.let_go || self.spec.once && self.attempt > 0
@@ -583,6 +592,14 @@ impl Child {
     /// Returns `true` if its last attempt failed by itself.
     pub(super) fn has_failed(&self) -> bool {
         !self.flags.stopped_by_others && self.last_exit().is_some_and(Exit::is_failure)
+    }
+
+    /// Returns `true` unless its last attempt failed, or ended before it was done. A child that was stopped by others before
+    /// it was done has not succeeded, even if its exit is a success.
+    pub(super) fn has_succeeded(&self) -> bool {
+        let done =
+            |exit: &Exit| !exit.is_failure() && !matches!(exit, Exit::Stopped | Exit::RestartRequested(_));
+        !self.flags.stopped_by_others && self.last_exit().is_none_or(done)
     }
 
     pub(super) fn last_exit(&self) -> Option<&Exit> {

@@ -204,6 +204,10 @@ fn shown_edge(edge: &Edge) -> String {
     format!("{} {}", edge.child, edge.condition)
 }
 
+fn shown_name(name: &Option<crate::Name>) -> String {
+    name.as_ref().map_or("none".to_owned(), ToString::to_string)
+}
+
 fn shown_need(need: &Need) -> String {
     format!("{} (grace {})", need.child, shown_time(&need.grace))
 }
@@ -235,6 +239,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         significant,
         after,
         needs,
+        manual,
         replica_of,
         once,
         keep_error,
@@ -260,8 +265,8 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("significant"), &old.significant, significant, ToString::to_string);
     note(changed, &name("after"), &old.after, after, |edges| listed(edges, shown_edge));
     note(changed, &name("needs"), &old.needs, needs, |needs| listed(needs, shown_need));
-    let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
-    note(changed, &name("replica_of"), &old.replica_of, replica_of, set);
+    note(changed, &name("manual"), &old.manual, manual, ToString::to_string);
+    note(changed, &name("replica_of"), &old.replica_of, replica_of, shown_name);
     note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
     note_description(changed, of, old.description.as_deref(), description.as_deref());
     note(changed, &name("history"), &old.history, history, ToString::to_string);

@@ -215,6 +215,10 @@ pub struct ChildSpec {
     /// The dependencies that must also hold while the child runs. Refused on temporary children, on groups and their
     /// members, and on the root, because a child that is stopped for a need must be able to come back as it was.
     pub needs: Vec<Need>,
+    /// `true` if the child does not start with its supervisor, but only when it is asked for: by a command, by a mode that names
+    /// it, or by a sibling that comes after it. Down, it counts as done. Refused on the root, on members, and on a child that
+    /// is added, because adding asks for its start.
+    pub manual: bool,
     /// The replica set to which the child belongs. Siblings of one set are one place in the order of their supervisor: they
     /// start side by side, stop side by side, and none of them takes another down under rest-for-one. The replicas of a
     /// set are declared in succession and have the same `after`, and each `after` of a sibling names all of them or none.
@@ -267,6 +271,7 @@ impl Default for ChildSpec {
             significant: false,
             after: Vec::new(),
             needs: Vec::new(),
+            manual: false,
             replica_of: None,
             once: false,
             keep_error: false,

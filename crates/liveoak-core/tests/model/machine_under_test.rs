@@ -530,6 +530,7 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
         Err(Refusal::Failed(_)) => "failed",
         Err(Refusal::StillRuns(_)) => "still runs",
         Err(Refusal::WaitsFor { .. }) => "waits",
+        Err(Refusal::KeptDown { .. }) => "kept down",
         Err(Refusal::Superseded { .. }) => "superseded",
         Ok(Outcome::Exited { .. }) => unreachable!("the model waits for no exit"),
         Err(_) => "refused",

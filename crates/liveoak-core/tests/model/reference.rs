@@ -91,7 +91,11 @@ impl Model {
             ChildForm::Supervisor(rules) => Body::Supervisor(Box::new(rules.clone())),
             ChildForm::Group(group) => Body::Group(Box::new(group.clone())),
         };
-        self.children.insert(path.to_owned(), self.fresh(declared.spec.clone(), body));
+        let mut child = self.fresh(declared.spec.clone(), body);
+        if declared.spec.manual {
+            (child.phase, child.wanted, child.unwanted) = (Phase::Idle(IdleReason::NotWanted), false, true);
+        }
+        self.children.insert(path.to_owned(), child);
         if let ChildForm::Supervisor(rules) = &declared.form {
             // Start order: the declared order, sorted stably so that each child follows its dependencies.
             let mut left: Vec<&ChildDeclaration> = rules.children.iter().collect();
@@ -127,6 +131,8 @@ impl Model {
             drains: false,
             attempt: 0,
             wanted: true,
+            unwanted: false,
+            brought_along: false,
             paused: false,
             by_command: false,
             removing: false,
@@ -243,6 +249,9 @@ impl Model {
         {
             child.answer_timer = later(now, child.longest_wait());
         }
+        if phase == Phase::Waiting {
+            self.bring_along(path);
+        }
     }
 
     /// Begins an attempt.
@@ -277,6 +286,7 @@ impl Model {
             return self.ready(path);
         }
         self.of(path).mode = Mode::Starting;
+        self.choose_wanted(path);
         for kid in self.kids(path) {
             let child = self.of(&kid);
             let stopped_by_others = child.stopped_by_others;
@@ -406,6 +416,7 @@ impl Model {
             Mode::Down | Mode::Opening | Mode::Closing => {}
             Mode::Stopping => self.go_on_stopping(path),
             Mode::Starting | Mode::Up => {
+                self.stop_unneeded(path);
                 if self.kids(path).iter().any(|kid| self.at(kid).in_restart_set) {
                     self.stop_next(path, true);
                 }
@@ -539,7 +550,7 @@ impl Model {
                 let kids = self.kids(path);
                 kids.iter().map(|kid| self.health(kid)).fold(child.health, Health::max)
             }
-            Phase::Idle(IdleReason::Ignored) => Health::Healthy,
+            Phase::Idle(IdleReason::Ignored | IdleReason::NotWanted) => Health::Healthy,
             Phase::Idle(IdleReason::Finished) if !child.last_exit.is_some_and(is_failure) => Health::Healthy,
             Phase::Idle(IdleReason::SupervisorDown)
                 if child.stopped_by_others || !child.last_exit.is_some_and(is_failure) =>
@@ -558,7 +569,8 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(why) => {
-                !matches!(why, IdleReason::StoppedByCommand | IdleReason::Paused) && !child.by_command
+                let by_command = matches!(why, IdleReason::StoppedByCommand | IdleReason::Paused);
+                child.spec.manual || !by_command && !child.by_command
             }
             Phase::Waiting => self.waits_for_held(path),
             Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),

@@ -153,7 +153,8 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
     let heartbeat = option::weighted(0.2, select(vec![ms(900), ms(5_000)]));
     let kill_wait = select(vec![KILL_WAIT, ms(70), ms(9_000)]);
     let run = option::weighted(0.2, select(vec![ms(70), ms(2_000), ms(30_000)]));
-    let flags = (any::<bool>(), any::<bool>(), kill_wait, run);
+    let manual = proptest::bool::weighted(0.15);
+    let flags = (any::<bool>(), any::<bool>(), kill_wait, run, manual);
     (restart, ready, backoff, start, stop, limits(), flags, heartbeat).prop_map(
         |(
             restart,
@@ -162,11 +163,12 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
             start_within,
             stop_within,
             limit,
-            (significant, keep, kill_wait, run_within),
+            (significant, keep, kill_wait, run_within, manual),
             heartbeat,
         )| {
             ChildSpec {
                 keep,
+                manual,
                 run_within,
                 heartbeat,
                 reports_health: true,
@@ -204,7 +206,7 @@ fn group() -> impl Strategy<Value = ChildDeclaration> {
     (specs(), specs(), limits(), dedicated_runtimes(), once).prop_map(
         |(own, template, intensity, dedicated_runtime, once)| {
             let once = once && template.restart == Restart::Temporary;
-            let template = ChildSpec { significant: false, once, ..template };
+            let template = ChildSpec { significant: false, manual: false, once, ..template };
             let group =
                 GroupSpec { template, intensity, max_members: 3, max_starting: None, dedicated_runtime };
             ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Group(group) }
@@ -313,6 +315,7 @@ pub(crate) fn small_trees() -> BoxedStrategy<ChildDeclaration> {
     let root = supervisor(vec(ends(), 1..5)).prop_map(move |mut small| {
         small.name = name("s");
         (small.spec.restart, small.spec.significant) = (Restart::Permanent, false);
+        small.spec.manual = false;
         if let ChildForm::Supervisor(rules) = &mut small.form {
             rules.end_when_done = false;
         }
@@ -363,7 +366,7 @@ fn additions() -> impl Strategy<Value = ChildDeclaration> {
     let what = prop_oneof![3 => leaf().boxed(), 1 => supervisor(vec(leaf(), 0..3)).boxed()];
     (what, 0..4u8, 1_000..1_000_000u64).prop_map(|(mut what, n, mut apart_by)| {
         what.name = name(&format!("n{n}"));
-        what.spec.significant = false;
+        (what.spec.significant, what.spec.manual) = (false, false);
         within_reach(&mut what);
         apart(&mut what, &mut apart_by);
         what
@@ -412,6 +415,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         significant,
         after,
         needs: _,
+        manual,
         replica_of,
         run_within,
         restart_codes: _,
@@ -436,7 +440,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?} + {kill_wait:?} (unready {unready_for:?}), backoff {backoff:?}, \
          limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, heartbeat \
-         {heartbeat:?}, runs for {run_within:?}, once {once}, keep {keep}",
+         {heartbeat:?}, runs for {run_within:?}, once {once}, keep {keep}, manual {manual}",
         "",
         declared.name,
         indent = 2 * depth,

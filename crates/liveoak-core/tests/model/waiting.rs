@@ -28,8 +28,8 @@ impl Model {
         if self.children.get(&other).is_some_and(|other| other.trial) {
             return true;
         }
-        use IdleReason::{Paused, Quarantined, StoppedByCommand};
-        matches!(phase, Some(Phase::Idle(StoppedByCommand | Paused | Quarantined)))
+        use IdleReason::{NotWanted, Paused, Quarantined, StoppedByCommand};
+        matches!(phase, Some(Phase::Idle(StoppedByCommand | NotWanted | Paused | Quarantined)))
             || phase == Some(Phase::Waiting) && self.waits_for_held(&other)
     }
 

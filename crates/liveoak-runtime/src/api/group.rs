@@ -228,6 +228,13 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
+    /// Starts the group itself only when it is asked for; see [`Child::manual`].
+    #[must_use]
+    pub fn manual(mut self) -> Self {
+        self.own.manual = true;
+        self
+    }
+
     /// Starts the group itself only when the sibling `child` is ready; see [`Child::after`].
     #[must_use]
     pub fn after(self, child: &str) -> Self {

@@ -209,7 +209,8 @@ impl Supervisor {
 
     /// Declares a mode of the tree: a named set of children that shall run. `run` has patterns for their paths, without the
     /// name of this supervisor: `"camera"`, `"motors/*"` (see [`Glob`](crate::Glob)). A supervisor stands for all children
-    /// below it. What the children come `after` comes along. Without a mode all children run.
+    /// below it. What the children come `after` comes along. A [manual](Self::manual) child is part of the mode if a pattern
+    /// matches the child itself, or if it comes along. Without a mode all children run, except manual ones.
     ///
     /// The tree starts in the mode of [`start_in_mode`](Self::start_in_mode).
     /// [`TreeHandle::plan_mode`] shows what a change to a mode does, and does it. Children that are added while the tree

@@ -150,8 +150,12 @@ impl Machine {
                         && record.survivors.is_none()
                 });
                 let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
-                let expected =
-                    retries && !sup_is_ending && !state.flags.paused && !state.is_down_by_command();
+                let unwanted = state.intent == Intent::Unwanted;
+                let expected = retries
+                    && !sup_is_ending
+                    && !state.flags.paused
+                    && !unwanted
+                    && !state.is_down_by_command();
                 assert_eq!(has(Purpose::Phase), expected, "{path} is quarantined, and its next trial");
             }
             Phase::Idle(_) | Phase::Waiting | Phase::Running => {
