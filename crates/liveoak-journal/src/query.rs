@@ -1,0 +1,245 @@
+//! Reading the journal: from a record or a time on, by path and kind, forward or the last ones.
+//!
+//! A reader takes no lock and needs no writer. It reads while the tree writes, and when the tree is gone.
+
+use crate::error::ReadError;
+use crate::files;
+use crate::journal::KIND;
+use crate::record::{Record, RecordId, RecordKind, RecordView};
+use crate::segment::Summary;
+use crate::store::millis;
+use crate::walk::{Damage, Listing, Place, Walk};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+use std::{fmt, io};
+
+/// The most records that [`JournalReader::last`] returns.
+pub const MAX_LAST: usize = 10_000;
+/// The most bytes that [`JournalReader::last`] returns. Then there are fewer records.
+pub const MAX_LAST_BYTES: usize = 32 * 1024 * 1024;
+
+/// Decides whether a path is wanted.
+pub(crate) type PathFilter<'a> = Box<dyn Fn(&str) -> bool + Send + 'a>;
+
+/// Which records are wanted. Without a condition: all.
+#[derive(Default)]
+pub struct RecordFilter<'a> {
+    after: Option<RecordId>,
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
+    kinds: Vec<String>,
+    records: Vec<fn(RecordKind) -> bool>,
+    path: Option<PathFilter<'a>>,
+}
+
+impl fmt::Debug for RecordFilter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RecordFilter { after, since, until, kinds, .. } = self;
+        let mut debug = f.debug_struct("RecordFilter");
+        debug.field("after", after).field("since", since).field("until", until).field("kinds", kinds);
+        debug.field("has_path", &self.path.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl<'a> RecordFilter<'a> {
+    /// Returns a filter that wants all records.
+    #[must_use]
+    pub fn new() -> RecordFilter<'a> {
+        RecordFilter::default()
+    }
+
+    /// Wants the records after this one: those with a larger number in its run, and those of later runs.
+    #[must_use]
+    pub fn after(self, id: RecordId) -> RecordFilter<'a> {
+        RecordFilter { after: Some(id), ..self }
+    }
+
+    /// Wants the records at and after this time.
+    #[must_use]
+    pub fn since(self, time: SystemTime) -> RecordFilter<'a> {
+        RecordFilter { since: Some(time), ..self }
+    }
+
+    /// Wants the records at and before this time.
+    #[must_use]
+    pub fn until(self, time: SystemTime) -> RecordFilter<'a> {
+        RecordFilter { until: Some(time), ..self }
+    }
+
+    /// Wants this kind of event or verb. Several calls want several kinds. Losses are always wanted.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>) -> RecordFilter<'a> {
+        self.kinds.push(kind.into());
+        self
+    }
+
+    /// Wants events, and losses.
+    #[must_use]
+    pub fn events(self) -> RecordFilter<'a> {
+        self.records(|record| matches!(record, RecordKind::Event | RecordKind::Loss { .. }))
+    }
+
+    /// Wants the records for which `wanted` returns `true`.
+    #[must_use]
+    pub fn records(mut self, wanted: fn(RecordKind) -> bool) -> RecordFilter<'a> {
+        self.records.push(wanted);
+        self
+    }
+
+    /// Wants the paths for which `wanted` returns `true`. Losses are always wanted.
+    #[must_use]
+    pub fn path(self, wanted: impl Fn(&str) -> bool + Send + 'a) -> RecordFilter<'a> {
+        RecordFilter { path: Some(Box::new(wanted)), ..self }
+    }
+
+    fn wants(&self, view: &RecordView<'_>) -> bool {
+        let RecordView { stamp, record, kind, path, .. } = view;
+        let is_loss = matches!(record, RecordKind::Loss { .. });
+        let is_after = self.after.is_none_or(|id| (stamp.run, stamp.n) > (id.run, id.n));
+        is_after
+            && self.since.is_none_or(|time| stamp.at >= millis(time))
+            && self.until.is_none_or(|time| stamp.at <= millis(time))
+            && self.records.iter().all(|wanted| wanted(*record))
+            && (is_loss || self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
+            && (is_loss || self.path.as_ref().is_none_or(|wanted| wanted(path)))
+    }
+
+    /// Returns `true` if no record of a segment can be wanted.
+    fn skips(&self, summary: &Summary) -> bool {
+        self.after.is_some_and(|id| summary.last <= (id.run, id.n))
+            || self.since.is_some_and(|time| summary.latest < millis(time))
+            || self.until.is_some_and(|time| summary.earliest > millis(time))
+    }
+}
+
+/// A record with the run that wrote it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JournalEntry {
+    /// The run, from 1.
+    pub run: u64,
+    /// What was appended.
+    pub record: Record,
+}
+
+impl JournalEntry {
+    /// Returns the id of the record.
+    #[must_use]
+    pub fn id(&self) -> RecordId {
+        RecordId { run: self.run, n: self.record.n }
+    }
+}
+
+/// Reads a journal.
+#[derive(Clone, Debug)]
+pub struct JournalReader {
+    place: Place,
+}
+
+impl JournalReader {
+    /// Opens the journal in a folder for reading.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such folder, or it cannot be read.
+    pub fn open(folder: impl AsRef<Path>) -> Result<JournalReader, ReadError> {
+        Ok(JournalReader::at_place(Place::Read(Arc::new(files::open_to_read(folder.as_ref())?))))
+    }
+
+    pub(crate) fn at_place(place: Place) -> JournalReader {
+        JournalReader { place }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns the wanted records in the order in which they were appended.
+    ///
+    /// After the last record the iterator returns `None`. Later calls return the records that were written since.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be listed. A file that cannot be read is counted in [`JournalEntries::damage`].
+    pub fn entries<'a>(&self, filter: RecordFilter<'a>) -> io::Result<JournalEntries<'a>> {
+        let walk = Walk::new(&self.place, KIND, |summary| filter.skips(summary))?;
+        Ok(JournalEntries { walk, filter })
+    }
+
+    /// Returns the last wanted records, oldest first: `count` at most, and at most [`MAX_LAST`].
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be listed.
+    pub fn last(&self, filter: RecordFilter<'_>, count: usize) -> io::Result<Vec<JournalEntry>> {
+        let count = count.min(MAX_LAST);
+        let mut listing = Listing::new(&self.place, KIND)?;
+        listing
+            .segments
+            .retain(|(_, summary)| !summary.as_ref().is_some_and(|summary| filter.skips(summary)));
+        let (mut found, mut bytes) = (VecDeque::<JournalEntry>::new(), 0);
+        for at in (0..listing.segments.len()).rev() {
+            if found.len() >= count || bytes >= MAX_LAST_BYTES {
+                break;
+            }
+            let mut walk = listing.walk(at..at + 1);
+            let (mut of_segment, mut segment_bytes) = (VecDeque::new(), 0);
+            while walk.advance().is_some() {
+                let Some(view) = RecordView::read(walk.payload()).filter(|view| filter.wants(view)) else {
+                    continue;
+                };
+                let size = walk.payload().len();
+                of_segment.push_back((JournalEntry { run: view.stamp.run, record: view.to_record() }, size));
+                segment_bytes += size;
+                while found.len() + of_segment.len() > count
+                    || (of_segment.len() > 1 && bytes + segment_bytes > MAX_LAST_BYTES)
+                {
+                    segment_bytes -= of_segment.pop_front().map_or(0, |(_, size)| size);
+                }
+            }
+            bytes += segment_bytes;
+            of_segment.into_iter().rev().for_each(|(entry, _)| found.push_front(entry));
+        }
+        Ok(found.into())
+    }
+
+    /// Returns the number of the oldest event that is kept. Everything before was removed, or was never written.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be listed.
+    pub fn first_kept(&self) -> io::Result<Option<RecordId>> {
+        let events = RecordFilter::new().records(|record| record == RecordKind::Event);
+        Ok(self.entries(events)?.next().map(|entry| entry.id()))
+    }
+}
+
+/// The wanted records of a journal, in the order in which they were appended.
+#[derive(Debug)]
+pub struct JournalEntries<'a> {
+    walk: Walk,
+    filter: RecordFilter<'a>,
+}
+
+impl JournalEntries<'_> {
+    /// Returns what could not be read so far.
+    #[must_use]
+    pub fn damage(&self) -> Damage {
+        self.walk.damage()
+    }
+}
+
+impl Iterator for JournalEntries<'_> {
+    type Item = JournalEntry;
+
+    fn next(&mut self) -> Option<JournalEntry> {
+        loop {
+            self.walk.advance()?;
+            let view = RecordView::read(self.walk.payload());
+            if let Some(view) = view.filter(|view| self.filter.wants(view)) {
+                return Some(JournalEntry { run: view.stamp.run, record: view.to_record() });
+            }
+        }
+    }
+}
