@@ -4,6 +4,7 @@
 //! * [`Journal`] – appends [`Record`]s, durable or soon. A thread of its own writes, behind a bounded queue.
 //! * [`JournalReader`] – reads records by number, time, path and kind, also while the tree writes and when it is gone.
 //! * [`JournalReader::at`] – the state of the tree at a moment.
+//! * [`OutputLog`], [`OutputReader`] – the same for the lines of the children.
 
 //! * [`LogNotice`], [`LogStatus`] – what happened to a log, as values for the program to print.
 //!
@@ -21,22 +22,31 @@ mod folder;
 mod frame;
 mod journal;
 mod limits;
+mod line;
 mod moment;
 mod notice;
+mod output;
+mod output_query;
 mod query;
 mod queue;
+mod range;
 mod record;
 mod segment;
 mod store;
 mod walk;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use error::{AppendError, OpenError, ReadError};
 pub use folder::Folder;
 pub use journal::{Durability, Journal};
 pub use limits::{DEFAULT_AGE, DEFAULT_BYTES, LogLimits, MIN_BYTES};
+pub use line::{LineStream, MAX_LINE_BYTES, OutputEntry, OutputLine};
 pub use moment::{MomentEvents, TreeMoment};
 pub use notice::LogNotice;
+pub use output::OutputLog;
+pub use output_query::{AttemptOutput, MAX_ATTEMPTS, OutputFilter, OutputLines, OutputReader};
 pub use query::{JournalEntries, JournalEntry, JournalReader, MAX_LAST, MAX_LAST_BYTES, RecordFilter};
 pub use record::{Record, RecordId, RecordIdError, RecordKind};
 pub use walk::Damage;

@@ -44,6 +44,6 @@ impl LogLimits {
 
     /// Returns the longest payload of one record.
     pub(crate) fn record_bytes(self) -> usize {
-        (self.bytes() / 4).min(crate::frame::MAX_PAYLOAD as u64) as usize
+        (self.bytes() / 2).min(crate::frame::MAX_PAYLOAD as u64) as usize
     }
 }

@@ -5,11 +5,9 @@
 use crate::error::ReadError;
 use crate::files;
 use crate::journal::KIND;
+use crate::range::Range;
 use crate::record::{Record, RecordId, RecordKind, RecordView};
-use crate::segment::Summary;
-use crate::store::millis;
 use crate::walk::{Damage, Listing, Place, Walk};
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,9 +24,7 @@ pub(crate) type PathFilter<'a> = Box<dyn Fn(&str) -> bool + Send + 'a>;
 /// Which records are wanted. Without a condition: all.
 #[derive(Default)]
 pub struct RecordFilter<'a> {
-    after: Option<RecordId>,
-    since: Option<SystemTime>,
-    until: Option<SystemTime>,
+    range: Range,
     kinds: Vec<String>,
     records: Vec<fn(RecordKind) -> bool>,
     path: Option<PathFilter<'a>>,
@@ -36,9 +32,8 @@ pub struct RecordFilter<'a> {
 
 impl fmt::Debug for RecordFilter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecordFilter { after, since, until, kinds, .. } = self;
         let mut debug = f.debug_struct("RecordFilter");
-        debug.field("after", after).field("since", since).field("until", until).field("kinds", kinds);
+        debug.field("range", &self.range).field("kinds", &self.kinds);
         debug.field("has_path", &self.path.is_some()).finish_non_exhaustive()
     }
 }
@@ -52,20 +47,23 @@ impl<'a> RecordFilter<'a> {
 
     /// Wants the records after this one: those with a larger number in its run, and those of later runs.
     #[must_use]
-    pub fn after(self, id: RecordId) -> RecordFilter<'a> {
-        RecordFilter { after: Some(id), ..self }
+    pub fn after(mut self, id: RecordId) -> RecordFilter<'a> {
+        self.range.after = Some(id);
+        self
     }
 
     /// Wants the records at and after this time.
     #[must_use]
-    pub fn since(self, time: SystemTime) -> RecordFilter<'a> {
-        RecordFilter { since: Some(time), ..self }
+    pub fn since(mut self, time: SystemTime) -> RecordFilter<'a> {
+        self.range.since = Some(time);
+        self
     }
 
     /// Wants the records at and before this time.
     #[must_use]
-    pub fn until(self, time: SystemTime) -> RecordFilter<'a> {
-        RecordFilter { until: Some(time), ..self }
+    pub fn until(mut self, time: SystemTime) -> RecordFilter<'a> {
+        self.range.until = Some(time);
+        self
     }
 
     /// Wants this kind of event or verb. Several calls want several kinds. Losses are always wanted.
@@ -97,20 +95,10 @@ impl<'a> RecordFilter<'a> {
     fn wants(&self, view: &RecordView<'_>) -> bool {
         let RecordView { stamp, record, kind, path, .. } = view;
         let is_loss = matches!(record, RecordKind::Loss { .. });
-        let is_after = self.after.is_none_or(|id| (stamp.run, stamp.n) > (id.run, id.n));
-        is_after
-            && self.since.is_none_or(|time| stamp.at >= millis(time))
-            && self.until.is_none_or(|time| stamp.at <= millis(time))
+        self.range.contains(*stamp)
             && self.records.iter().all(|wanted| wanted(*record))
             && (is_loss || self.kinds.is_empty() || self.kinds.iter().any(|wanted| wanted == kind))
             && (is_loss || self.path.as_ref().is_none_or(|wanted| wanted(path)))
-    }
-
-    /// Returns `true` if no record of a segment can be wanted.
-    fn skips(&self, summary: &Summary) -> bool {
-        self.after.is_some_and(|id| summary.last <= (id.run, id.n))
-            || self.since.is_some_and(|time| summary.latest < millis(time))
-            || self.until.is_some_and(|time| summary.earliest > millis(time))
     }
 }
 
@@ -163,7 +151,7 @@ impl JournalReader {
     ///
     /// If the folder cannot be listed. A file that cannot be read is counted in [`JournalEntries::damage`].
     pub fn entries<'a>(&self, filter: RecordFilter<'a>) -> io::Result<JournalEntries<'a>> {
-        let walk = Walk::new(&self.place, KIND, |summary| filter.skips(summary))?;
+        let walk = Walk::new(&self.place, KIND, |summary| filter.range.skips(summary))?;
         Ok(JournalEntries { walk, filter })
     }
 
@@ -173,35 +161,12 @@ impl JournalReader {
     ///
     /// If the folder cannot be listed.
     pub fn last(&self, filter: RecordFilter<'_>, count: usize) -> io::Result<Vec<JournalEntry>> {
-        let count = count.min(MAX_LAST);
         let mut listing = Listing::new(&self.place, KIND)?;
-        listing
-            .segments
-            .retain(|(_, summary)| !summary.as_ref().is_some_and(|summary| filter.skips(summary)));
-        let (mut found, mut bytes) = (VecDeque::<JournalEntry>::new(), 0);
-        for at in (0..listing.segments.len()).rev() {
-            if found.len() >= count || bytes >= MAX_LAST_BYTES {
-                break;
-            }
-            let mut walk = listing.walk(at..at + 1);
-            let (mut of_segment, mut segment_bytes) = (VecDeque::new(), 0);
-            while walk.advance().is_some() {
-                let Some(view) = RecordView::read(walk.payload()).filter(|view| filter.wants(view)) else {
-                    continue;
-                };
-                let size = walk.payload().len();
-                of_segment.push_back((JournalEntry { run: view.stamp.run, record: view.to_record() }, size));
-                segment_bytes += size;
-                while found.len() + of_segment.len() > count
-                    || (of_segment.len() > 1 && bytes + segment_bytes > MAX_LAST_BYTES)
-                {
-                    segment_bytes -= of_segment.pop_front().map_or(0, |(_, size)| size);
-                }
-            }
-            bytes += segment_bytes;
-            of_segment.into_iter().rev().for_each(|(entry, _)| found.push_front(entry));
-        }
-        Ok(found.into())
+        listing.skip(|summary| filter.range.skips(summary));
+        Ok(listing.last(count.min(MAX_LAST), MAX_LAST_BYTES, |payload| {
+            let view = RecordView::read(payload).filter(|view| filter.wants(view))?;
+            Some(JournalEntry { run: view.stamp.run, record: view.to_record() })
+        }))
     }
 
     /// Returns the number of the oldest event that is kept. Everything before was removed, or was never written.

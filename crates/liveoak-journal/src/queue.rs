@@ -51,7 +51,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    pub(crate) fn complete(&self, result: Result<(), AppendError>) {
+    fn complete(&self, result: Result<(), AppendError>) {
         self.result.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(result);
         self.done.notify_all();
     }
@@ -65,13 +65,33 @@ impl Waiter {
     }
 }
 
+/// The duty to answer a call that waits. Dropped without an answer, also by a panic, it answers that the log is closed.
+#[derive(Debug)]
+pub(crate) struct Answer(std::sync::Arc<Waiter>);
+
+impl Answer {
+    pub(crate) fn new(waiter: &std::sync::Arc<Waiter>) -> Answer {
+        Answer(waiter.clone())
+    }
+
+    pub(crate) fn give(&self, result: Result<(), AppendError>) {
+        self.0.complete(result);
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.0.complete(Err(AppendError::Closed));
+    }
+}
+
 /// What the writer does next, in order.
 #[derive(Debug)]
 pub(crate) enum Task {
     Write(Item),
-    /// Completes the waiter when all before is written; with `sync`, when it is on disk.
+    /// Gives the answer when all before is written; with `sync`, when it is on disk.
     Wait {
-        waiter: std::sync::Arc<Waiter>,
+        answer: Answer,
         sync: bool,
     },
 }
@@ -256,9 +276,8 @@ impl Queue {
         state.is_closing = true;
         state.is_closed = true;
         for task in std::mem::take(&mut state.tasks) {
-            match task {
-                Task::Write(item) => state.lose(item.stamp, item.counts),
-                Task::Wait { waiter, .. } => waiter.complete(Err(AppendError::Closed)),
+            if let Task::Write(item) = task {
+                state.lose(item.stamp, item.counts);
             }
         }
         self.closed.notify_all();

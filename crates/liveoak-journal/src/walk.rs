@@ -54,6 +54,42 @@ impl Listing {
         Ok(Listing { place: place.clone(), kind, segments: segments.into_iter().zip(summaries).collect() })
     }
 
+    /// Leaves out the segments for which `skip` returns `true`.
+    pub(crate) fn skip(&mut self, skip: impl Fn(&Summary) -> bool) {
+        self.segments.retain(|(_, summary)| !summary.as_ref().is_some_and(&skip));
+    }
+
+    /// Returns the last things that `read` makes of payloads, oldest first: `count` at most, of `most_bytes` bytes.
+    pub(crate) fn last<T>(
+        &self,
+        count: usize,
+        most_bytes: usize,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Vec<T> {
+        let (mut found, mut bytes) = (VecDeque::new(), 0);
+        for at in (0..self.segments.len()).rev() {
+            if found.len() >= count || bytes >= most_bytes {
+                break;
+            }
+            let mut walk = self.walk(at..at + 1);
+            let (mut of_segment, mut segment_bytes) = (VecDeque::new(), 0);
+            while walk.advance().is_some() {
+                let size = walk.payload().len();
+                let Some(thing) = read(walk.payload()) else { continue };
+                of_segment.push_back((thing, size));
+                segment_bytes += size;
+                while found.len() + of_segment.len() > count
+                    || (of_segment.len() > 1 && bytes + segment_bytes > most_bytes)
+                {
+                    segment_bytes -= of_segment.pop_front().map_or(0, |(_, size)| size);
+                }
+            }
+            bytes += segment_bytes;
+            of_segment.into_iter().rev().for_each(|(thing, _)| found.push_front(thing));
+        }
+        found.into()
+    }
+
     /// Returns a walk over these segments only.
     pub(crate) fn walk(&self, range: std::ops::Range<usize>) -> Walk {
         let names = self.segments.get(range).unwrap_or_default().iter().map(|(name, _)| name.clone());

@@ -5,7 +5,7 @@ use crate::error::AppendError;
 use crate::folder::Folder;
 use crate::limits::LogLimits;
 use crate::notice::LogNotice;
-use crate::queue::{Batch, Item, Loss, Queue, Task, Waiter};
+use crate::queue::{Answer, Batch, Item, Loss, Queue, Task, Waiter};
 use crate::segment::Stamp;
 use crate::store::{Store, millis};
 use std::collections::VecDeque;
@@ -82,14 +82,16 @@ impl Writer {
         as_item: impl Fn(Loss) -> Item + Send + Sync + 'static,
     ) -> io::Result<Writer> {
         let mut store = Store::open(folder, settings.kind, settings.limits, settings.disk)?;
+        let clock = Clock { opened: millis(SystemTime::now()), since: Instant::now() };
         // A folder that cannot be written is reported by the first record that is lost.
-        let _ = store.remove_old(millis(SystemTime::now()));
+        let _ = store.remove_old(clock.now());
         let queue = Arc::new(Queue::new(settings.queue, as_item));
         let report = Arc::new(Mutex::new(Report::default()));
         let mut job = Job {
             queue: queue.clone(),
             report: report.clone(),
             store,
+            clock,
             sync_every: settings.sync_every,
             written_since: None,
             not_before: None,
@@ -115,7 +117,7 @@ impl Writer {
         within: Duration,
     ) -> Result<(), AppendError> {
         let waiter = Arc::new(Waiter::default());
-        self.queue.push(items, Some(Task::Wait { waiter: waiter.clone(), sync }))?;
+        self.queue.push(items, Some(Task::Wait { answer: Answer::new(&waiter), sync }))?;
         waiter.wait(within)
     }
 
@@ -153,11 +155,27 @@ impl Drop for Writer {
     }
 }
 
+/// The clock that decides what is too old.
+struct Clock {
+    /// The time at which the log was opened, in milliseconds since 1970.
+    opened: u64,
+    since: Instant,
+}
+
+impl Clock {
+    /// Returns the time, but not more than has passed since the opening: a clock that jumps forward removes no history.
+    fn now(&self) -> u64 {
+        let passed = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        millis(SystemTime::now()).min(self.opened.saturating_add(passed))
+    }
+}
+
 /// The state of the thread.
 struct Job {
     queue: Arc<Queue>,
     report: Arc<Mutex<Report>>,
     store: Store,
+    clock: Clock,
     sync_every: Option<Duration>,
     /// When the first record was written that is not known to be on disk.
     written_since: Option<Instant>,
@@ -175,12 +193,12 @@ struct Job {
 struct Ending {
     queue: Arc<Queue>,
     /// The answers to the calls that wait.
-    answers: Vec<(Arc<Waiter>, Result<(), AppendError>)>,
+    answers: Vec<(Answer, Result<(), AppendError>)>,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.answers.drain(..).for_each(|(waiter, _)| waiter.complete(Err(AppendError::Closed)));
+        self.answers.clear();
         self.queue.set_closed();
     }
 }
@@ -196,7 +214,7 @@ impl Job {
             let result = self.step(batch);
             self.tell(Some(result));
             // Last, so that a call that returns finds the status of what it has done.
-            self.ending.answers.drain(..).for_each(|(waiter, answer)| waiter.complete(answer));
+            self.ending.answers.drain(..).for_each(|(answer, result)| answer.give(result));
             if is_last {
                 return;
             }
@@ -220,7 +238,7 @@ impl Job {
         }
         if now >= self.looked + LOOK_FOR_OLD {
             self.looked = now;
-            result = result.and(self.store.remove_old(millis(SystemTime::now())));
+            result = result.and(self.store.remove_old(self.clock.now()));
         }
         self.not_before = result.is_err().then(|| now + RETRY);
         result
@@ -228,22 +246,25 @@ impl Job {
 
     /// Writes a batch and answers the calls that wait. After an error, what was not written waits again.
     fn write(&mut self, batch: Batch) -> io::Result<()> {
-        let now = millis(SystemTime::now());
-        let (mut waiters, mut must_sync) = (Vec::new(), false);
-        let mut left = Vec::new();
+        let now = self.clock.now();
+        let (mut answers, mut must_sync) = (Vec::new(), false);
+        let (mut left, mut is_refused) = (Vec::new(), false);
         let mut result = Ok(());
         for task in batch.tasks {
             match task {
-                Task::Wait { waiter, sync } => {
+                Task::Wait { answer, sync } => {
                     must_sync |= sync;
-                    waiters.push(waiter);
+                    answers.push(answer);
                 }
                 Task::Write(item) if result.is_err() => left.push(item),
                 Task::Write(item) => {
                     let (stamp, counts) = (item.stamp, item.counts);
                     match self.store.add(item, now) {
                         Ok(true) => {}
-                        Ok(false) => self.queue.lose(stamp, counts),
+                        Ok(false) => {
+                            is_refused = true;
+                            self.queue.lose(stamp, counts);
+                        }
                         Err((item, error)) => {
                             result = Err(error);
                             left.push(item);
@@ -259,11 +280,13 @@ impl Job {
         if must_sync && result.is_ok() {
             result = self.store.sync();
         }
-        let answer = match &result {
-            Ok(()) => Ok(()),
-            Err(error) => Err(AppendError::Failed { message: error.to_string() }),
+        let message = match &result {
+            Ok(()) if is_refused => Some("a record is larger than files may be (`ulimit -f`)".to_owned()),
+            Ok(()) => None,
+            Err(error) => Some(error.to_string()),
         };
-        self.ending.answers.extend(waiters.into_iter().map(|waiter| (waiter, answer.clone())));
+        let answer = message.map_or(Ok(()), |message| Err(AppendError::Failed { message }));
+        self.ending.answers.extend(answers.into_iter().map(|waiting| (waiting, answer.clone())));
         result
     }
 

@@ -113,7 +113,7 @@ fn a_record_that_is_too_long_is_refused_and_counted_as_lost() {
     let dir = TempDir::new();
     let limits = LogLimits { bytes: MIN_BYTES, ..LogLimits::default() };
     let journal = open_with(&dir.tree(), limits);
-    let long = "x".repeat(MIN_BYTES as usize / 4);
+    let long = "x".repeat(MIN_BYTES as usize / 2);
     let result = journal.append(&[event(1), event(2).body(long.clone())], DURABLE);
     assert!(matches!(result, Err(AppendError::TooLong { .. })), "{result:?}");
     // A checkpoint repeats what is known: it is not counted.

@@ -97,6 +97,10 @@ fn a_block_of_zeros_in_the_middle_costs_the_records_in_it() {
     assert!((93..=96).contains(&found), "{found}");
     assert_eq!(entries.damage().places, 1);
     assert!(entries.damage().bytes >= 4096);
+    // Queries that begin before the damage, behind it, or at the end find what is there.
+    let since = |n| ids(reader.entries(RecordFilter::new().since(crate::support::at(n))).unwrap()).len();
+    assert_eq!((since(1), since(60)), (found, 41));
+    assert_eq!(ids(reader.last(RecordFilter::new(), 90).unwrap()).len(), 90);
 }
 
 #[test]
