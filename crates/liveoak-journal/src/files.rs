@@ -8,15 +8,37 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most names that are kept because something was wrong with what they name.
 const MAX_SET_ASIDE: u32 = 8;
 
+/// An open folder that readers and the writer of a log share. It is replaced when the folder was removed.
+///
+/// It does not hold the lock: a reader does not keep others from opening the folder.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenDir(Arc<Mutex<Arc<OwnedFd>>>);
+
+impl OpenDir {
+    pub(crate) fn new(dir: OwnedFd) -> OpenDir {
+        OpenDir(Arc::new(Mutex::new(Arc::new(dir))))
+    }
+
+    /// Returns the folder that is open now.
+    pub(crate) fn get(&self) -> Arc<OwnedFd> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, dir: OwnedFd) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(dir);
+    }
+}
+
 /// Opens a folder for reading, which needs no lock.
-pub(crate) fn open_to_read(path: &Path) -> Result<OwnedFd, ReadError> {
+pub(crate) fn open_to_read(path: &Path) -> Result<OpenDir, ReadError> {
     let path: PathBuf = path.components().collect();
     match open_dir(&path) {
-        Ok(dir) => Ok(dir),
+        Ok(dir) => Ok(OpenDir::new(dir)),
         Err(Errno::NOENT) => Err(ReadError::Missing { path }),
         Err(Errno::NOTDIR | Errno::LOOP) => Err(ReadError::NotAFolder { path }),
         Err(error) => Err(ReadError::System { path, error: error.into() }),

@@ -4,7 +4,7 @@
 //! `lock`. Readers take no lock: files are only appended to and removed.
 
 use crate::error::OpenError;
-use crate::files::{self, Unusable, open_dir, open_file};
+use crate::files::{self, OpenDir, Unusable, open_dir, open_file};
 use crate::segment::last_run;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The name of the file with the lock. It says which process holds the lock, and the number of its run.
@@ -40,14 +40,9 @@ pub struct Folder {
 struct Held {
     path: PathBuf,
     run: u64,
-    place: Mutex<Place>,
-}
-
-/// The open folder and the lock in it. Both are replaced when the folder was removed.
-#[derive(Debug)]
-struct Place {
-    dir: Arc<OwnedFd>,
-    lock: File,
+    dir: OpenDir,
+    /// The locked file. It is replaced when the folder was removed.
+    lock: Mutex<File>,
 }
 
 impl Folder {
@@ -62,12 +57,13 @@ impl Folder {
     pub fn open(path: impl AsRef<Path>) -> Result<Folder, OpenError> {
         // Without a slash at the end: `O_NOFOLLOW` would follow a link before it.
         let path: PathBuf = path.as_ref().components().collect();
-        let (place, last) = Place::open(&path)?;
+        let (dir, lock, last) = open_and_lock(&path)?;
         // The file of the lock may have been damaged or removed, so the logs are asked too.
-        let last = KINDS.iter().map(|kind| last_run(&place.dir, kind)).fold(last, u64::max).min(MAX_RUN);
+        let last = KINDS.iter().map(|kind| last_run(&dir, kind)).fold(last, u64::max).min(MAX_RUN);
         let run = last + 1;
-        place.write_holder(run).map_err(|error| OpenError::system(&path.join(LOCK), "write", error))?;
-        Ok(Folder { held: Arc::new(Held { path, run, place: Mutex::new(place) }) })
+        write_holder(&lock, run).map_err(|error| OpenError::system(&path.join(LOCK), "write", error))?;
+        let held = Held { path, run, dir: OpenDir::new(dir), lock: Mutex::new(lock) };
+        Ok(Folder { held: Arc::new(held) })
     }
 
     /// Returns the number of this run.
@@ -82,65 +78,59 @@ impl Folder {
         &self.held.path
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.held.place.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns the open folder.
-    pub(crate) fn dir(&self) -> Arc<OwnedFd> {
-        self.place().dir.clone()
+    pub(crate) fn dir(&self) -> OpenDir {
+        self.held.dir.clone()
     }
 
     /// Opens the folder anew if it was removed, and returns it.
     ///
     /// Another process may have made the folder again and hold its lock; then this fails.
     pub(crate) fn refreshed(&self) -> Result<Arc<OwnedFd>, OpenError> {
-        let mut place = self.place();
-        let gone = rustix::fs::fstat(&*place.dir).is_ok_and(|stat| stat.st_nlink == 0);
-        if gone {
-            let (found, _) = Place::open(&self.held.path)?;
-            found
-                .write_holder(self.held.run)
-                .map_err(|error| OpenError::system(&self.held.path.join(LOCK), "write", error))?;
-            *place = found;
+        let mut lock = self.held.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_gone = rustix::fs::fstat(&*self.held.dir.get()).is_ok_and(|stat| stat.st_nlink == 0);
+        if is_gone {
+            let path = &self.held.path;
+            let (dir, found, _) = open_and_lock(path)?;
+            write_holder(&found, self.held.run)
+                .map_err(|error| OpenError::system(&path.join(LOCK), "write", error))?;
+            self.held.dir.set(dir);
+            *lock = found;
         }
-        Ok(place.dir.clone())
+        Ok(self.held.dir.get())
     }
 }
 
-impl Place {
-    /// Opens and locks the folder, and returns the number of its last run.
-    fn open(path: &Path) -> Result<(Place, u64), OpenError> {
-        let failed = |what: &'static str| move |error: io::Error| OpenError::system(path, what, error);
-        if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(path)
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
-            return Err(failed("make")(error));
-        }
-        let dir = open_dir(path).map_err(|error| match error {
-            Errno::NOTDIR | Errno::LOOP => OpenError::NotAFolder { path: path.to_owned() },
-            error => failed("open")(error.into()),
-        })?;
-        let stat = rustix::fs::fstat(&dir).map_err(|error| failed("read")(error.into()))?;
-        let user = rustix::process::geteuid().as_raw();
-        if stat.st_uid != user {
-            return Err(OpenError::ForeignOwner { path: path.to_owned(), owner: stat.st_uid, user });
-        }
-        if stat.st_mode & 0o077 != 0 {
-            rustix::fs::fchmod(&dir, Mode::RWXU).map_err(|error| failed("protect")(error.into()))?;
-        }
-        let (lock, run) = lock(&dir, path)?;
-        Ok((Place { dir: Arc::new(dir), lock }, run))
+/// Opens and locks the folder, and returns the number of its last run too.
+fn open_and_lock(path: &Path) -> Result<(OwnedFd, File, u64), OpenError> {
+    let failed = |what: &'static str| move |error: io::Error| OpenError::system(path, what, error);
+    if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(path)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(failed("make")(error));
     }
+    let dir = open_dir(path).map_err(|error| match error {
+        Errno::NOTDIR | Errno::LOOP => OpenError::NotAFolder { path: path.to_owned() },
+        error => failed("open")(error.into()),
+    })?;
+    let stat = rustix::fs::fstat(&dir).map_err(|error| failed("read")(error.into()))?;
+    let user = rustix::process::geteuid().as_raw();
+    if stat.st_uid != user {
+        return Err(OpenError::ForeignOwner { path: path.to_owned(), owner: stat.st_uid, user });
+    }
+    if stat.st_mode & 0o077 != 0 {
+        rustix::fs::fchmod(&dir, Mode::RWXU).map_err(|error| failed("protect")(error.into()))?;
+    }
+    let (lock, run) = lock(&dir, path)?;
+    Ok((dir, lock, run))
+}
 
-    /// Writes down the process and the run that hold the lock.
-    fn write_holder(&self, run: u64) -> io::Result<()> {
-        let text = format!("pid {}\nrun {run}\n", std::process::id());
-        self.lock.write_all_at(text.as_bytes(), 0)?;
-        self.lock.set_len(text.len() as u64)?;
-        // Not synced: that would make every start slower, and the logs also know the run once they have records of it.
-        Ok(())
-    }
+/// Writes down the process and the run that hold the lock.
+fn write_holder(lock: &File, run: u64) -> io::Result<()> {
+    let text = format!("pid {}\nrun {run}\n", std::process::id());
+    lock.write_all_at(text.as_bytes(), 0)?;
+    // Not synced: that would make every start slower, and the logs also know the run once they have records of it.
+    lock.set_len(text.len() as u64)
 }
 
 /// Takes the lock, and returns it with the number of the last run that its file names.

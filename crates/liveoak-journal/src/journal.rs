@@ -8,7 +8,6 @@ use crate::limits::LogLimits;
 use crate::notice::LogNotice;
 use crate::query::JournalReader;
 use crate::record::{Record, RecordKind};
-use crate::walk::Place;
 use crate::writer::{LogStatus, Settings, Writer};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -160,7 +159,7 @@ impl Journal {
     /// Returns a reader of this journal.
     #[must_use]
     pub fn reader(&self) -> JournalReader {
-        JournalReader::at_place(Place::Held(self.folder.clone()))
+        JournalReader::at_dir(self.folder.dir())
     }
 
     /// Returns the state of the journal.

@@ -87,7 +87,7 @@ impl JournalReader {
     ///
     /// If the folder cannot be listed.
     pub fn at(&self, time: SystemTime) -> io::Result<Option<TreeMoment>> {
-        let listing = Listing::new(self.place(), KIND)?;
+        let listing = Listing::new(self.dir(), KIND)?;
         let Some((segment, cut)) = last_cut(&listing, millis(time)) else { return Ok(None) };
         let Some((first, checkpoint)) = last_checkpoint(&listing, segment, cut) else {
             let events = MomentEvents { walk: listing.walk(0..0), run: cut.run, after: 0, until: 0 };

@@ -7,7 +7,6 @@ use crate::limits::LogLimits;
 use crate::line::{LineStream, line_item, loss_item};
 use crate::notice::LogNotice;
 use crate::output_query::OutputReader;
-use crate::walk::Place;
 use crate::writer::{LogStatus, Settings, Writer};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -84,7 +83,7 @@ impl OutputLog {
     /// Returns a reader of this log.
     #[must_use]
     pub fn reader(&self) -> OutputReader {
-        OutputReader::at_place(Place::Held(self.folder.clone()))
+        OutputReader::at_dir(self.folder.dir())
     }
 
     /// Returns the state of the log.

@@ -1,17 +1,16 @@
 //! Reading the output log: from a line or a time on, by path, and the last lines, also those of one attempt.
 
 use crate::error::ReadError;
-use crate::files;
+use crate::files::{self, OpenDir};
 use crate::line::{LineView, OutputEntry, OutputLine};
 use crate::output::KIND;
 use crate::query::{MAX_LAST, MAX_LAST_BYTES, PathFilter};
 use crate::range::Range;
 use crate::record::RecordId;
 use crate::store::millis;
-use crate::walk::{Damage, Listing, Place, Walk};
+use crate::walk::{Damage, Listing, Walk};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fmt, io};
 
@@ -102,7 +101,7 @@ pub struct AttemptOutput {
 /// Reads an output log.
 #[derive(Clone, Debug)]
 pub struct OutputReader {
-    place: Place,
+    dir: OpenDir,
 }
 
 impl OutputReader {
@@ -112,11 +111,11 @@ impl OutputReader {
     ///
     /// If there is no such folder, or it cannot be read.
     pub fn open(folder: impl AsRef<Path>) -> Result<OutputReader, ReadError> {
-        Ok(OutputReader::at_place(Place::Read(Arc::new(files::open_to_read(folder.as_ref())?))))
+        Ok(OutputReader::at_dir(files::open_to_read(folder.as_ref())?))
     }
 
-    pub(crate) fn at_place(place: Place) -> OutputReader {
-        OutputReader { place }
+    pub(crate) fn at_dir(dir: OpenDir) -> OutputReader {
+        OutputReader { dir }
     }
 
     /// Returns the wanted lines, oldest first.
@@ -128,7 +127,7 @@ impl OutputReader {
     ///
     /// If the folder cannot be listed. A file that cannot be read is counted in [`OutputLines::damage`].
     pub fn lines<'a>(&self, filter: OutputFilter<'a>) -> io::Result<OutputLines<'a>> {
-        let walk = Walk::new(&self.place, KIND, |summary| filter.range.skips(summary))?;
+        let walk = Walk::new(&self.dir, KIND, |summary| filter.range.skips(summary))?;
         Ok(OutputLines { walk, filter })
     }
 
@@ -138,7 +137,7 @@ impl OutputReader {
     ///
     /// If the folder cannot be listed.
     pub fn last(&self, filter: OutputFilter<'_>, count: usize) -> io::Result<Vec<OutputEntry>> {
-        let mut listing = Listing::new(&self.place, KIND)?;
+        let mut listing = Listing::new(&self.dir, KIND)?;
         listing.skip(|summary| filter.range.skips(summary));
         Ok(listing.last(count.min(MAX_LAST), MAX_LAST_BYTES, |payload| {
             LineView::read(payload).filter(|view| filter.wants(view)).map(LineView::to_entry)
@@ -159,7 +158,7 @@ impl OutputReader {
         for (at, wanted) in attempts.iter().enumerate().take(MAX_ATTEMPTS) {
             open.insert((wanted.run, &wanted.path, wanted.attempt), at);
         }
-        let listing = Listing::new(&self.place, KIND)?;
+        let listing = Listing::new(&self.dir, KIND)?;
         let mut room = MAX_LAST_BYTES;
         for (at, (_, summary)) in listing.segments.iter().enumerate().rev() {
             // Nothing older than a segment can be of a later run, or of an attempt that started later.

@@ -3,13 +3,12 @@
 //! A reader takes no lock and needs no writer. It reads while the tree writes, and when the tree is gone.
 
 use crate::error::ReadError;
-use crate::files;
+use crate::files::{self, OpenDir};
 use crate::journal::KIND;
 use crate::range::Range;
 use crate::record::{Record, RecordId, RecordKind, RecordView};
-use crate::walk::{Damage, Listing, Place, Walk};
+use crate::walk::{Damage, Listing, Walk};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 use std::{fmt, io};
 
@@ -122,7 +121,7 @@ impl JournalEntry {
 /// Reads a journal.
 #[derive(Clone, Debug)]
 pub struct JournalReader {
-    place: Place,
+    dir: OpenDir,
 }
 
 impl JournalReader {
@@ -132,15 +131,15 @@ impl JournalReader {
     ///
     /// If there is no such folder, or it cannot be read.
     pub fn open(folder: impl AsRef<Path>) -> Result<JournalReader, ReadError> {
-        Ok(JournalReader::at_place(Place::Read(Arc::new(files::open_to_read(folder.as_ref())?))))
+        Ok(JournalReader::at_dir(files::open_to_read(folder.as_ref())?))
     }
 
-    pub(crate) fn at_place(place: Place) -> JournalReader {
-        JournalReader { place }
+    pub(crate) fn at_dir(dir: OpenDir) -> JournalReader {
+        JournalReader { dir }
     }
 
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    pub(crate) fn dir(&self) -> &OpenDir {
+        &self.dir
     }
 
     /// Returns the wanted records in the order in which they were appended.
@@ -151,7 +150,7 @@ impl JournalReader {
     ///
     /// If the folder cannot be listed. A file that cannot be read is counted in [`JournalEntries::damage`].
     pub fn entries<'a>(&self, filter: RecordFilter<'a>) -> io::Result<JournalEntries<'a>> {
-        let walk = Walk::new(&self.place, KIND, |summary| filter.range.skips(summary))?;
+        let walk = Walk::new(&self.dir, KIND, |summary| filter.range.skips(summary))?;
         Ok(JournalEntries { walk, filter })
     }
 
@@ -161,7 +160,7 @@ impl JournalReader {
     ///
     /// If the folder cannot be listed.
     pub fn last(&self, filter: RecordFilter<'_>, count: usize) -> io::Result<Vec<JournalEntry>> {
-        let mut listing = Listing::new(&self.place, KIND)?;
+        let mut listing = Listing::new(&self.dir, KIND)?;
         listing.skip(|summary| filter.range.skips(summary));
         Ok(listing.last(count.min(MAX_LAST), MAX_LAST_BYTES, |payload| {
             let view = RecordView::read(payload).filter(|view| filter.wants(view))?;

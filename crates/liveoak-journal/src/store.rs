@@ -101,7 +101,7 @@ impl Store {
         let mut store = Store {
             kind,
             folder: folder.clone(),
-            dir: folder.dir(),
+            dir: folder.dir().get(),
             limits,
             disk,
             kept: VecDeque::new(),

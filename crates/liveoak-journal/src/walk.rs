@@ -1,30 +1,9 @@
 //! Reading a log from one segment to the next, also while its writer appends and removes segments.
 
-use crate::files::Unusable;
-use crate::folder::Folder;
+use crate::files::{OpenDir, Unusable};
 use crate::segment::{self, Scan, SegmentName, SegmentReader, Stamp, Summary};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-
-/// Where the files are.
-#[derive(Clone, Debug)]
-pub(crate) enum Place {
-    /// In the folder that this process holds. It can be replaced by a new one.
-    Held(Folder),
-    /// In a folder that is only read.
-    Read(Arc<OwnedFd>),
-}
-
-impl Place {
-    pub(crate) fn dir(&self) -> Arc<OwnedFd> {
-        match self {
-            Place::Held(folder) => folder.dir(),
-            Place::Read(dir) => dir.clone(),
-        }
-    }
-}
 
 /// What could not be read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -40,18 +19,18 @@ pub struct Damage {
 /// The segments of a log at one moment.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    place: Place,
+    dir: OpenDir,
     kind: &'static str,
     /// The segments, oldest first, and what is known about their records.
     pub(crate) segments: Vec<(SegmentName, Option<Summary>)>,
 }
 
 impl Listing {
-    pub(crate) fn new(place: &Place, kind: &'static str) -> io::Result<Listing> {
-        let dir = place.dir();
-        let (segments, _) = segment::list(&dir, kind)?;
-        let summaries = segment::summaries(&dir, &segments);
-        Ok(Listing { place: place.clone(), kind, segments: segments.into_iter().zip(summaries).collect() })
+    pub(crate) fn new(dir: &OpenDir, kind: &'static str) -> io::Result<Listing> {
+        let open = dir.get();
+        let (segments, _) = segment::list(&open, kind)?;
+        let summaries = segment::summaries(&open, &segments);
+        Ok(Listing { dir: dir.clone(), kind, segments: segments.into_iter().zip(summaries).collect() })
     }
 
     /// Leaves out the segments for which `skip` returns `true`.
@@ -93,14 +72,14 @@ impl Listing {
     /// Returns a walk over these segments only.
     pub(crate) fn walk(&self, range: std::ops::Range<usize>) -> Walk {
         let names = self.segments.get(range).unwrap_or_default().iter().map(|(name, _)| name.clone());
-        Walk { is_bounded: true, ..Walk::over(&self.place, self.kind, names.collect()) }
+        Walk { is_bounded: true, ..Walk::over(&self.dir, self.kind, names.collect()) }
     }
 }
 
 /// Reads the records of a log in the order in which they were written.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    place: Place,
+    dir: OpenDir,
     kind: &'static str,
     /// The segments to read next.
     waiting: VecDeque<SegmentName>,
@@ -121,25 +100,25 @@ pub(crate) struct Walk {
 impl Walk {
     /// Begins at the oldest segment, without those for which `skip` returns `true`.
     pub(crate) fn new(
-        place: &Place,
+        dir: &OpenDir,
         kind: &'static str,
         skip: impl Fn(&Summary) -> bool,
     ) -> io::Result<Walk> {
-        let listed = Listing::new(place, kind)?.segments.into_iter();
+        let listed = Listing::new(dir, kind)?.segments.into_iter();
         let waiting =
             listed.filter(|(_, summary)| !summary.as_ref().is_some_and(&skip)).map(|(name, _)| name);
-        Ok(Walk::over(place, kind, waiting.collect()))
+        Ok(Walk::over(dir, kind, waiting.collect()))
     }
 
     /// Reads these segments, and then those that are written later.
-    pub(crate) fn over(place: &Place, kind: &'static str, waiting: VecDeque<SegmentName>) -> Walk {
-        let place = place.clone();
+    pub(crate) fn over(dir: &OpenDir, kind: &'static str, waiting: VecDeque<SegmentName>) -> Walk {
+        let dir = dir.clone();
         let number = waiting.back().map(|name| name.number);
         let damage = Damage::default();
         let (is_complete, in_damage, is_bounded) = (false, false, false);
         let unfinished = 0;
         Walk {
-            place,
+            dir,
             kind,
             waiting,
             current: None,
@@ -212,7 +191,7 @@ impl Walk {
                 self.damage.files += 1;
                 continue;
             }
-            match SegmentReader::open(&self.place.dir(), &name) {
+            match SegmentReader::open(&self.dir.get(), &name) {
                 Ok(reader) => {
                     self.current = Some(reader);
                     return true;
@@ -230,7 +209,7 @@ impl Walk {
         if self.is_bounded {
             return false;
         }
-        if let Ok((segments, _)) = segment::list(&self.place.dir(), self.kind) {
+        if let Ok((segments, _)) = segment::list(&self.dir.get(), self.kind) {
             self.waiting.extend(segments.into_iter().filter(|name| Some(name.number) > self.number));
         }
         !self.waiting.is_empty()

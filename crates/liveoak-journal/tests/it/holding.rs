@@ -1,7 +1,9 @@
 //! Who may use a folder: one process at a time, its owner only, and no links.
 
 use crate::support::{DURABLE, TempDir, all, append, event, files, ids, open};
-use liveoak_journal::{Folder, Journal, JournalReader, LogLimits, LogNotice, OpenError, ReadError};
+use liveoak_journal::{
+    Folder, Journal, JournalReader, LogLimits, LogNotice, OpenError, ReadError, RecordFilter,
+};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 #[test]
@@ -42,8 +44,12 @@ fn a_folder_stays_in_use_while_a_log_in_it_is_open() {
     let journal = Journal::open(&folder, LogLimits::default()).unwrap();
     drop(folder);
     assert!(matches!(Folder::open(dir.tree()), Err(OpenError::Locked { .. })));
+    append(&journal, [1]);
+    let reader = journal.reader();
     drop(journal);
+    // A reader holds nothing.
     Folder::open(dir.tree()).unwrap();
+    assert_eq!(ids(reader.entries(RecordFilter::new()).unwrap()), [(1, 1)]);
 }
 
 #[test]

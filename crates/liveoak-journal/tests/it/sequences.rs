@@ -34,7 +34,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let append = (1..20_u64, 0..3000_usize, any::<bool>()).prop_map(|(count, body, durable)| Step::Append {
+    let append = (1..20_u64, 0..1200_usize, any::<bool>()).prop_map(|(count, body, durable)| Step::Append {
         count,
         body,
         durable,
@@ -69,7 +69,7 @@ fn while_closed(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn any_sequence_of_appends_reopenings_and_damage_equals_a_list(steps in steps()) {
