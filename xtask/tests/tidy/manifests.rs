@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 /// The crates that each published crate may depend on outside its tests. Every published crate needs a line. `None` allows
 /// any crate except the library's inner crates.
-const ARROWS: [(&str, Option<&[&str]>); 6] = [
+const ARROWS: [(&str, Option<&[&str]>); 7] = [
     ("liveoak-core", Some(&[])),
     (
         "liveoak-runtime",
@@ -27,6 +27,7 @@ const ARROWS: [(&str, Option<&[&str]>); 6] = [
             "strsim",
         ]),
     ),
+    ("liveoak-journal", Some(&["rustix"])),
     // The last two only with the feature `log`.
     (
         "liveoak",
