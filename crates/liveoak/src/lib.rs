@@ -103,7 +103,7 @@
 //! heartbeat, health, subtasks.
 //!
 //! A child may have checks, which are tried on an interval: [`Child::readiness`] makes a child unready while the check fails,
-//! [`Child::liveness`] restarts it, and [`Child::startup`] decides when it is ready. [`Tree::check_now`] asks all checks once.
+//! [`Child::liveness`] restarts it, and [`Child::startup`] decides when it is ready. [`TreeHandle::check_now`] asks all checks once.
 //! A child that reports its health itself ([`Ctx::health`]) declares it ([`Child::reports_health`]).
 //!
 //! [`Supervisor::watch_polls`] and [`Child::watch_polls`] name a child whose code blocks its thread, while it does, and also if
@@ -331,9 +331,9 @@
 
 // What users build a tree from.
 pub use liveoak_runtime::{
-    AutoShutdown, Backoff, Check, CheckKind, CheckSpec, Child, Condition, Criticality, DedicatedRuntime,
-    Defaults, FirstStart, GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order, PendingTree,
-    PollLimit, Preset, Restart, Role, Service, Strategy, Supervisor, WhenStuck,
+    AutoShutdown, Backoff, BodyKind, Check, CheckKind, CheckSpec, Child, Condition, Criticality,
+    DedicatedRuntime, Defaults, FirstStart, GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order,
+    PendingTree, PollLimit, Preset, Restart, Role, Service, Strategy, Supervisor, WhenStuck,
 };
 
 // Modes: named sets of children that shall run.
@@ -355,9 +355,10 @@ pub use liveoak_runtime::{
     Added, AutoShutdownFailure, BackoffUse, CheckAnswer, CheckView, ChildHandle, ChildHistory, ChildId,
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
-    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity,
-    Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry, StopReport, StopStage, StuckPoll,
-    Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, OutputIsWatched, OutputPiece,
+    Path, PlannedStep, Severity, Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry,
+    StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth,
+    TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.
