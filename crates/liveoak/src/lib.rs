@@ -355,10 +355,10 @@ pub use liveoak_runtime::{
     Added, AutoShutdownFailure, BackoffUse, CheckAnswer, CheckView, ChildHandle, ChildHistory, ChildId,
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
-    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, OutputIsWatched, OutputPiece,
-    Path, PlannedStep, RuntimeIsGone, Severity, Snapshot, Source, Sources, Standing, Step, StepResult,
-    StopEntry, StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle,
-    TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, OutputPiece, OutputWatched, Path,
+    PlannedStep, RuntimeEnded, Severity, Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry,
+    StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth,
+    TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.
