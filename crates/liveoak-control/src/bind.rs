@@ -169,8 +169,10 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // The lock is held until after this, so the files are still ours.
-        let _ = std::fs::remove_file(&self.path);
+        // The lock is held until after this, so a socket here is still ours.
+        if self.exists() {
+            let _ = std::fs::remove_file(&self.path);
+        }
         let _ = std::fs::remove_file(&self.lock);
     }
 }
