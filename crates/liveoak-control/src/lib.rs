@@ -1,1 +1,3 @@
-//! x
+//! The control interface of a tree: HTTP over a unix socket.
+
+pub mod socket;
