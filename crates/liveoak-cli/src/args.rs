@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 
+use crate::client::args::ClientCommand;
 use liveoak_config::DEFAULT_FILE;
 
 /// Starts, restarts and stops the programs that a file declares.
@@ -38,6 +39,9 @@ pub(crate) enum Subcommand {
     ///
     /// Save it next to your file, and put this line at the top of the file: #:schema ./liveoak.schema.json
     Schema,
+    /// The verbs that speak to a running tree.
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 /// The command line of `liveoak check`.
