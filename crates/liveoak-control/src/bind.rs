@@ -217,6 +217,16 @@ fn take_lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Returns the socket that the process `pid` serves: at `wanted`, or in the folders of this user.
+#[must_use]
+pub fn socket_of(pid: u32, wanted: Option<&Path>) -> Option<PathBuf> {
+    let sockets = match wanted {
+        Some(path) => vec![path.to_path_buf()],
+        None => crate::socket::folders().iter().flat_map(|folder| crate::socket::sockets_in(folder)).collect(),
+    };
+    sockets.into_iter().find(|socket| owner_of(socket).is_some_and(|owner| owner.pid == pid))
+}
+
 /// Whose socket it is.
 struct Owner {
     pid: u32,

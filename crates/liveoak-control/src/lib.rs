@@ -43,6 +43,6 @@ mod stream;
 mod tcp;
 mod token;
 
-pub use bind::BindError;
+pub use bind::{BindError, socket_of};
 pub use control::{Control, ControlError, ControlServer, Controlled, OpenControl};
 pub use state::state_folder;
