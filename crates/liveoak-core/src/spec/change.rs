@@ -236,6 +236,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         kill_wait,
         run_within,
         restart_codes,
+        body,
         significant,
         after,
         needs,
@@ -248,9 +249,8 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         // A child that stands at another place is the same child.
         declared_at: _,
         description,
-        // Where a value comes from is no difference.
+        // Where a value comes from is no difference, and what is written says nothing about how the child runs.
         sources: _,
-        // It says nothing about how the child runs.
         written: _,
     } = new;
     let name = |field: &str| format!("`{of}{field}`");
@@ -271,6 +271,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note_description(changed, of, old.description.as_deref(), description.as_deref());
     note(changed, &name("history"), &old.history, history, ToString::to_string);
     let restart = &mut found.restart;
+    note(restart, &name("body"), &old.body, body, ToString::to_string);
     note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
     let time = |time: &Option<Duration>| time.as_ref().map_or("none".to_owned(), shown_time);
     note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, time);

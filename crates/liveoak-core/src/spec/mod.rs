@@ -45,7 +45,9 @@ pub use polls::{PollLimit, WhenStuck};
 pub use reach::SpecWarning;
 #[cfg(test)]
 pub(crate) use reach::out_of_reach;
-pub use words::{AutoShutdown, Condition, Criticality, FirstStart, Jitter, Order, Restart, Role, Strategy};
+pub use words::{
+    AutoShutdown, BodyKind, Condition, Criticality, FirstStart, Jitter, Order, Restart, Role, Strategy,
+};
 
 use crate::{Backoff, DeclaredAt, Name};
 use std::sync::Arc;
@@ -184,6 +186,8 @@ pub struct ChildSpec {
     pub run_within: Option<Duration>,
     /// The exit codes with which a program asks for its restart; `None` if it does not ask. Refused on temporary children.
     pub restart_codes: Option<Box<RestartCodes>>,
+    /// What runs the child. It changes nothing; people see it.
+    pub body: BodyKind,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
     /// How long one poll of the child may take. With `None`, the limit of the nearest supervisor above that has one
@@ -261,6 +265,7 @@ impl Default for ChildSpec {
             start_within: Duration::from_secs(30),
             run_within: None,
             restart_codes: None,
+            body: BodyKind::default(),
             heartbeat: None,
             poll_limit: None,
             checks: None,
@@ -372,7 +377,12 @@ impl ChildSpec {
     /// Returns the defaults of a supervisor. It has no deadlines, because its children have deadlines.
     #[must_use]
     pub fn of_supervisor() -> Self {
-        Self { start_within: Duration::MAX, stop_within: Duration::MAX, ..Self::default() }
+        Self {
+            start_within: Duration::MAX,
+            stop_within: Duration::MAX,
+            body: BodyKind::Supervisor,
+            ..Self::default()
+        }
     }
 
     /// Returns the defaults of the root: the defaults of a supervisor, with 30 s for the stop of the whole tree.

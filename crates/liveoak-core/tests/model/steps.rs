@@ -432,6 +432,8 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         sources: _,
         written: _,
         poll_limit: _,
+        // It changes nothing.
+        body: _,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));

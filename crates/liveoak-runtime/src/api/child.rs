@@ -9,8 +9,8 @@ use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
 use crate::util::lock::lock;
 use liveoak_core::{
-    ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Need, PollLimit, Ready, Refusal,
-    Restart, SupervisorSpec,
+    BodyKind, ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Need, PollLimit, Ready,
+    Refusal, Restart, SupervisorSpec,
 };
 use std::any::Any;
 use std::fmt;
@@ -188,6 +188,7 @@ impl Child {
             run_service(Arc::clone(&factory), ctx, stop_within)
         };
         let mut child = Self::task_with_kill(name, body).reports_ready();
+        child.spec.body = BodyKind::Service;
         child.stop_within_for_service = Some(stop_within);
         child
     }
@@ -200,7 +201,9 @@ impl Child {
         F: Fn(Ctx) -> T + Send + Sync + 'static,
         T: IntoExit + 'static,
     {
-        Self::leaf(name, ThreadStarter(body))
+        let mut child = Self::leaf(name, ThreadStarter(body));
+        child.spec.body = BodyKind::Thread;
+        child
     }
 
     /// Makes a child of an async closure that can be called only once, for example because it consumes its captured

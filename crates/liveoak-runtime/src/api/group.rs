@@ -12,8 +12,8 @@ use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
 use crate::engine::watch::Watch;
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, Criticality, DeclaredAt, Exit, GroupSpec, Limit, Machine, Moment,
-    Name, PollLimit, Ready, Refusal, Restart, Role,
+    Backoff, BodyKind, ChildId, ChildSpec, Condition, Criticality, DeclaredAt, Exit, GroupSpec, Limit,
+    Machine, Moment, Name, PollLimit, Ready, Refusal, Restart, Role,
 };
 use std::fmt;
 use std::future::Future;
@@ -74,7 +74,7 @@ impl<A: Send + 'static> Group<A> {
         let declared_at = DeclaredAt::caller();
         let template = ChildSpec { restart, declared_at: declared_at.clone(), ..ChildSpec::default() };
         let spec = GroupSpec { template, ..GroupSpec::default() };
-        let own = ChildSpec { declared_at, ..ChildSpec::of_supervisor() };
+        let own = ChildSpec { declared_at, body: BodyKind::Group, ..ChildSpec::of_supervisor() };
         Self { name: name.into(), own, spec, handle, member_maker, runtime: None }
     }
 

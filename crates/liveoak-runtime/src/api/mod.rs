@@ -7,6 +7,7 @@
 //! * `child_handle`, `command_plan`, `pause`, `stop`, `scale` – commands on one child and on many, and waits for children.
 //! * `declared_modes`, `mode`, `mode_change`, `mode_report` – named sets of children that shall run, and the change from one
 //!   to another.
+//! * `output` – watching the output of programs.
 //! * `pending_tree` – a handle of a tree that may not have begun yet.
 //! * `scope`, `carry` – code of other libraries as code of a child; values that one attempt leaves to the next.
 //! * `split`, `add` – splits builders into declarations for the machine and bodies for the engine; adds children.
@@ -30,6 +31,7 @@ pub(crate) mod mode;
 pub(crate) mod mode_change;
 pub(crate) mod mode_report;
 pub(crate) mod origin;
+pub(crate) mod output;
 pub(crate) mod pause;
 pub(crate) mod pending_tree;
 pub(crate) mod scale;

@@ -1,7 +1,7 @@
 //! Who gives a command and why, and the question what a child does now.
 
 use crate::api::tree::TreeHandle;
-use liveoak_core::{Explanation, Origin, Path, Text};
+use liveoak_core::{Attempt, ChildId, Explanation, Origin, Path, Text};
 use std::sync::Arc;
 
 impl TreeHandle {
@@ -32,6 +32,14 @@ impl TreeHandle {
         let mut origin = self.origin.as_deref().cloned().unwrap_or_default();
         change(&mut origin);
         Self { origin: Some(Arc::new(origin)), ..self.clone() }
+    }
+
+    /// Returns the process as which the live attempt of this child runs: `attempt` is its number. `None` for an attempt that is
+    /// over, and for children that are not programs.
+    #[must_use]
+    pub fn pid(&self, id: ChildId, attempt: Attempt) -> Option<u32> {
+        let pid = self.inner.processes.of(id, attempt)?;
+        self.inner.state().live_cell(id, attempt).map(|_| pid)
     }
 
     /// Returns what a child does now and why: its state and the reason of it, what it waits for, the use of its limit, its

@@ -33,7 +33,9 @@ use crate::engine::ended::{Ended, FinalReport};
 use crate::engine::events::Broadcast;
 use crate::engine::failure::{DURING, FailOnUnwind};
 use crate::engine::kept_error::settle_error;
+use crate::engine::output::OutputWatch;
 use crate::engine::poll_watch::PollWatch;
+use crate::engine::processes::Processes;
 use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::ignore_poison;
@@ -83,6 +85,9 @@ pub(crate) struct TreeInner {
     /// Values that attempts leave to the next attempts.
     pub(crate) carried: CarriedValues,
     pub(crate) tries: OpenTries,
+    pub(crate) processes: Processes,
+    /// Gets the output of programs, if anyone watches it.
+    pub(crate) output: OnceLock<OutputWatch>,
     /// `true` if events are queued that no thread delivers: the timer task must deliver them.
     pub(crate) events_left: AtomicBool,
     /// How the tree ended, while the end still waits for drops or for log lines.
@@ -182,6 +187,8 @@ impl TreeInner {
             mode_changed: Notify::new(),
             watchdog: Arc::new(Watchdog::new()),
             poll_watch: Arc::default(),
+            processes: Processes::default(),
+            output: OnceLock::new(),
         })
     }
 

@@ -14,6 +14,8 @@
 //! * `watch` – waits for the end of an attempt, for readiness, and for any state of a child.
 //! * `event_filter` – which events a reader wants.
 //! * `event_line` – the line of the log for each event.
+//! * `processes` – which processes the attempts of programs run as.
+//! * `output` – the output of programs, for an observer of the tree.
 //! * `carried` – values that one attempt leaves to the next.
 //! * `modes` – the modes of a tree, and which of them is in force.
 //! * `heartbeat` – the answers to heartbeat checks.
@@ -38,9 +40,11 @@ pub(crate) mod heartbeat;
 pub(crate) mod kept_error;
 pub(crate) mod modes;
 pub(crate) mod outbox;
+pub(crate) mod output;
 pub(crate) mod paged_vec;
 pub(crate) mod pids;
 pub(crate) mod poll_watch;
+pub(crate) mod processes;
 pub(crate) mod requests;
 pub(crate) mod snapshot;
 pub(crate) mod state;
