@@ -66,6 +66,14 @@ impl Child {
         self.stuck_poll().filter(|poll| poll.limit.when_stuck == WhenStuck::Unhealthy)
     }
 
+    /// Returns `true` unless its last attempt failed, or ended before it was done. A child that was stopped by others before
+    /// it was done has not succeeded, even if its exit is a success.
+    pub(super) fn has_succeeded(&self) -> bool {
+        let done =
+            |exit: &Exit| !exit.is_failure() && !matches!(exit, Exit::Stopped | Exit::RestartRequested(_));
+        !self.flags.stopped_by_others && self.last_exit().is_none_or(done)
+    }
+
     /// Returns `true` if the child runs and a readiness check fails.
     pub(super) fn is_unready(&self) -> bool {
         let checks = self.record.as_ref().and_then(|record| record.checks.as_ref());

@@ -594,14 +594,6 @@ impl Child {
         !self.flags.stopped_by_others && self.last_exit().is_some_and(Exit::is_failure)
     }
 
-    /// Returns `true` unless its last attempt failed, or ended before it was done. A child that was stopped by others before
-    /// it was done has not succeeded, even if its exit is a success.
-    pub(super) fn has_succeeded(&self) -> bool {
-        let done =
-            |exit: &Exit| !exit.is_failure() && !matches!(exit, Exit::Stopped | Exit::RestartRequested(_));
-        !self.flags.stopped_by_others && self.last_exit().is_none_or(done)
-    }
-
     pub(super) fn last_exit(&self) -> Option<&Exit> {
         self.record.as_ref()?.last_exit.as_ref()
     }
