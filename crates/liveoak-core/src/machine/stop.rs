@@ -80,6 +80,11 @@ impl Machine {
                     let killed_at = said.map(|said| self.now.after(said));
                     let record = self.arena.record_or_new(child);
                     (record.asked_at, record.killed_at) = (Some(at), killed_at);
+                    // Nothing bounds the time of an open try any more, and its answer would not count.
+                    let open = record.checks.as_mut().map(|checks| checks.end_open()).unwrap_or_default();
+                    for index in open {
+                        self.push(Effect::EndCheck(id, attempt, index));
+                    }
                     self.set_timer(child, Purpose::Phase, at);
                 } else {
                     self.push(Effect::Ask(id, attempt));

@@ -104,6 +104,8 @@ impl Check {
     pub(super) fn check_effect_on_root(&mut self, path: &Path, root: &ChildDeclaration) {
         let reason = "nothing restarts the root of a tree, so the delay before a restart has no effect";
         self.refuse_if(is_own(root.spec.sources.backoff), path, "backoff", reason);
+        let reason = "a supervisor or a group has no error of its own to keep; its children may";
+        self.refuse_if(root.spec.keep_error, path, "keep_error", reason);
         let reason = "the root of a tree ends with the tree, so keeping what it has captured has no effect";
         self.refuse_if(root.spec.written.keep, path, "keep", reason);
         self.check_unready_for(path, &root.spec, Kind::of(&root.form));

@@ -3,8 +3,8 @@
 use super::shape::{backoff, group, leaf, millis, secs, sup};
 use super::test_driver::{Obeys, TestDriver, word};
 use crate::{
-    ChildDeclaration, ChildForm, ChildState, Command, FirstStart, IdleReason, Machine, Order, Ready, Refusal,
-    Strategy, WaitingFor,
+    Asker, Awaited, ChildDeclaration, ChildForm, ChildState, Command, FirstStart, IdleReason, Machine, Order,
+    Ready, Refusal, Strategy, WaitingFor,
 };
 
 /// Returns a permanent leaf that reports that it is ready, within 10 s.
@@ -243,6 +243,37 @@ fn after_a_common_failure_of_a_group_the_members_start_in_turn_and_the_wait_is_a
     assert!(matches!(driver.view("g/a").state, ChildState::Idle(IdleReason::Paused)));
     driver.command("g/a", Command::Resume);
     assert_eq!(driver.done("start"), ["g/a"]);
+}
+
+#[test]
+fn a_member_that_fails_while_it_starts_lets_those_go_first_that_wait() {
+    let pool = group("g").members(|group| {
+        group.max_starting = Some(1);
+        (group.template.ready, group.template.start_within) = (Ready::Reported, secs(10));
+    });
+    let mut driver = TestDriver::started(&sup("t", [pool]));
+    for name in ["a", "b"] {
+        driver.add_member("g", Some(name)).expect("a member");
+        driver.policy(&format!("g/{name}")).ready = false;
+    }
+    driver.ready("g/b");
+    driver.fail("g/a");
+    driver.fail("g/b");
+    driver.log();
+    driver.fail("g/a");
+    assert_eq!(driver.done("start"), ["g/b"], "the one that has failed waits behind the other");
+}
+
+#[test]
+fn a_child_that_has_the_only_place_does_not_wait_for_a_sibling_that_needs_it() {
+    for (places, refused) in [(1, true), (2, false)] {
+        let mut driver = begun(&bounded(places, Order::Edges, [slow("a"), slow("b"), slow("c")]));
+        let asker =
+            Asker { id: driver.id("a"), attempt: driver.attempt("a"), listens: false, of_other_tree: false };
+        let request = driver.command("c", Command::Restart);
+        let awaited = Awaited::Answer(request, driver.id("c"));
+        assert_eq!(driver.machine.would_wait_for_itself(asker, awaited), refused, "{places}");
+    }
 }
 
 #[test]
