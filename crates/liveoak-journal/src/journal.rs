@@ -95,7 +95,7 @@ impl Journal {
 
     /// Appends records together. With [`Durability::Soon`] this never waits for the disk.
     ///
-    /// Events of one tree must be appended in the order of their numbers.
+    /// Events of one tree must be appended in the order of their numbers, and so must checkpoints.
     ///
     /// # Errors
     ///

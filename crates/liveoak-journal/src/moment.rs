@@ -108,25 +108,39 @@ fn moment(cut: Cut, checkpoint: Option<JournalEntry>, is_exact: bool, events: Mo
 }
 
 /// Returns the last cut at this time or before, and the index of its segment.
+///
+/// That is the last event of this time, or a checkpoint that stands behind it and is not older.
 fn last_cut(listing: &Listing, time: u64) -> Option<(usize, Cut)> {
+    let later = |one: Option<(usize, Cut)>, other: (usize, Cut)| match one {
+        Some(one) if (one.1.run, one.1.n) > (other.1.run, other.1.n) => Some(one),
+        _ => Some(other),
+    };
+    // The latest checkpoint in the segments behind.
+    let mut checkpoint: Option<(usize, Cut)> = None;
     for (segment, (_, summary)) in listing.segments.iter().enumerate().rev() {
         if summary.is_some_and(|summary| summary.earliest > time) {
             continue;
         }
         let mut walk = listing.walk(segment..segment + 1);
-        let mut cut: Option<Cut> = None;
+        let (mut event, mut behind) = (None, None);
         while let Some(Stamp { letter, run, n, at }) = walk.advance() {
-            // A checkpoint is older than the events that were appended while the tree was copied.
-            let is_later = cut.is_none_or(|cut| (run, n) >= (cut.run, cut.n));
-            if at <= time && (letter == 'E' || letter == 'S' && is_later) {
-                cut = Some(Cut { run, n, at });
+            let cut = (segment, Cut { run, n, at });
+            match letter {
+                _ if at > time => {}
+                'E' => (event, behind) = (Some(cut), None),
+                'S' => behind = later(behind, cut),
+                _ => {}
             }
         }
-        if let Some(cut) = cut {
-            return Some((segment, cut));
+        checkpoint = match (checkpoint, behind) {
+            (Some(checkpoint), behind) => later(behind, checkpoint),
+            (None, behind) => behind,
+        };
+        if let Some(event) = event {
+            return checkpoint.map_or(Some(event), |checkpoint| later(Some(event), checkpoint));
         }
     }
-    None
+    checkpoint
 }
 
 /// Returns the last checkpoint that is not after the cut, and the index of its segment.

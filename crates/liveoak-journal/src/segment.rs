@@ -233,9 +233,10 @@ pub(crate) enum Scan {
 pub(crate) struct SegmentReader {
     file: File,
     salt: u32,
-    /// A piece of the file.
+    /// The first `filled` bytes are a piece of the file.
     buffer: Vec<u8>,
-    /// How much of the buffer is read.
+    filled: usize,
+    /// How much of the piece is read.
     used: usize,
     /// The offset in the file of the first byte that is not read.
     offset: u64,
@@ -251,13 +252,22 @@ impl SegmentReader {
     }
 
     pub(crate) fn new(file: File, salt: u32) -> SegmentReader {
-        SegmentReader { file, salt, buffer: Vec::new(), used: 0, offset: 0, at_end: false, payload: 0..0 }
+        SegmentReader {
+            file,
+            salt,
+            buffer: Vec::new(),
+            filled: 0,
+            used: 0,
+            offset: 0,
+            at_end: false,
+            payload: 0..0,
+        }
     }
 
     /// Reads up to the next frame, damage, or the end.
     pub(crate) fn advance(&mut self) -> io::Result<Scan> {
         loop {
-            match frame::next(&self.buffer[self.used..], self.salt, self.offset, self.at_end) {
+            match frame::next(&self.buffer[self.used..self.filled], self.salt, self.offset, self.at_end) {
                 Step::Frame { payload, size } => {
                     let head = frame::OVERHEAD - 1;
                     self.payload = self.used + head..self.used + head + payload.len();
@@ -270,9 +280,9 @@ impl SegmentReader {
                 }
                 Step::Blank => self.consume(1),
                 Step::Unfinished if self.at_end => {
-                    let unfinished = (self.buffer.len() - self.used) as u64;
+                    let unfinished = (self.filled - self.used) as u64;
                     // The writer may change these bytes, so they are read again.
-                    self.buffer.truncate(self.used);
+                    self.filled = self.used;
                     self.at_end = false;
                     return Ok(Scan::End { unfinished });
                 }
@@ -288,23 +298,31 @@ impl SegmentReader {
 
     /// Reads the next piece of the file into the buffer.
     fn fill(&mut self) -> io::Result<()> {
-        self.buffer.drain(..self.used);
+        self.buffer.copy_within(self.used..self.filled, 0);
+        self.filled -= self.used;
         self.used = 0;
-        // One large frame must not leave a large buffer behind.
-        if self.buffer.len() < CHUNK && self.buffer.capacity() > 4 * CHUNK {
-            self.buffer.shrink_to(2 * CHUNK);
-        }
         let length = self.buffer.len();
-        let chunk = if self.offset == 0 && length == 0 { FIRST_CHUNK } else { CHUNK };
-        self.buffer.resize(length + chunk, 0);
+        let wanted = match length {
+            0 => FIRST_CHUNK,
+            // One large frame must not leave a large buffer behind.
+            _ if self.filled == 0 && length > 4 * CHUNK => CHUNK,
+            _ if 2 * self.filled > length => 2 * length,
+            _ => length.max(CHUNK),
+        };
+        if wanted != length {
+            let mut buffer = vec![0; wanted.max(self.filled)];
+            buffer[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+            self.buffer = buffer;
+        }
         let read = loop {
-            match self.file.read_at(&mut self.buffer[length..], self.offset + length as u64) {
+            match self.file.read_at(&mut self.buffer[self.filled..], self.offset + self.filled as u64) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
         };
-        self.buffer.truncate(length + *read.as_ref().unwrap_or(&0));
-        self.at_end = read? == 0;
+        let read = read?;
+        self.filled += read;
+        self.at_end = read == 0;
         Ok(())
     }
 

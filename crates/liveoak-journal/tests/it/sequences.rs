@@ -148,14 +148,18 @@ proptest! {
     ) {
         let dir = TempDir::new();
         let journal = open_with(&dir.tree(), SMALL);
-        let (mut list, mut n) = (Vec::new(), 0);
+        let (mut list, mut n, mut last) = (Vec::new(), 0, 0);
         for (what, second, back) in records {
             // Mostly a clock that runs, sometimes one that was set.
             let second = if what == 9 { second } else { list.len() as u64 / 2 };
             let record = match what {
                 0 => { n += 2; Record::loss(n, at(second), 2) }
                 1 => { n += 1; continue; }
-                2 | 3 => Record::checkpoint(n - back.min(n), at(second), "{}"),
+                2 | 3 => {
+                    // Checkpoints lag a little, and are appended in the order of their numbers.
+                    last = last.max(n - back.min(n));
+                    Record::checkpoint(last, at(second), "{}")
+                }
                 4 => Record::command(n, at(second), "stop"),
                 _ => { n += 1; Record::event(n, at(second), "started").body("\"".repeat(200)) }
             };
