@@ -328,7 +328,7 @@ fn a_start_while_a_paused_child_is_stopping_ends_its_pause() {
     driver.command("a", Command::Stop);
     let start = driver.command("a", Command::Start);
     driver.exit("a", crate::Exit::Stopped);
-    assert_eq!(driver.answer(start).as_ref().map(word).as_deref(), Some("ready"));
+    assert_eq!(driver.answer(start).as_ref().map(word), Some("ready"));
     assert_eq!((driver.state("a"), driver.view("a").paused), ("running", false));
 }
 
