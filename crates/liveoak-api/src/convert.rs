@@ -589,7 +589,7 @@ pub fn planned_step(of: &lib::PlannedStep) -> PlanStep {
     let (step, reason) = match &of.step {
         lib::Step::Do(command) => (command.as_str(), format!("it is {}", of.state)),
         lib::Step::With(above) => ("keep", format!("included in {above}")),
-        lib::Step::Keep(why) => ("keep", (*why).to_owned()),
+        lib::Step::Keep(why) | lib::Step::Cannot(why) => ("keep", (*why).to_owned()),
         _ => ("keep", String::new()),
     };
     PlanStep { path: of.path.to_string(), step: step.to_owned(), reason, state: Some(of.state.to_owned()) }

@@ -109,6 +109,42 @@ wire! {
     }
 }
 
+/// Every kind of event, and `lost`.
+pub const EVENT_KINDS: &[&str] = &[
+    "added",
+    "removed",
+    "waiting",
+    "starting",
+    "ready",
+    "exited",
+    "backing-off",
+    "stopping",
+    "killed",
+    "abandoned",
+    "stopped",
+    "finished",
+    "need-lost",
+    "stopped-for-need",
+    "ignored",
+    "quarantined",
+    "released",
+    "paused",
+    "resumed",
+    "still-runs",
+    "gave-up",
+    "start-failed",
+    "auto-shutdown",
+    "auto-shutdown-failed",
+    "restart-set",
+    "health",
+    "unready",
+    "ready-again",
+    "stuck",
+    "unstuck",
+    "time-jump",
+    "lost",
+];
+
 impl Event {
     /// Returns the object that stands for `count` lost events. The next event has the number `next`.
     #[must_use]

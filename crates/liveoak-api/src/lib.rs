@@ -32,7 +32,7 @@ pub use command::{
     CheckAnswer, CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep, Planned,
     WaitFor, Waited,
 };
-pub use event::{Event, OutputLine};
+pub use event::{EVENT_KINDS, Event, OutputLine};
 pub use explanation::{
     Backoff, CommandRecord, ExitRecord, Explanation, Limit, Spec, SpecBackoff, SpecCheck, SpecEdge, SpecNeed,
     Window,

@@ -81,6 +81,11 @@ fn responses(route: &Route) -> Value {
         Answer::List(name) => {
             json!({ "application/json": { "schema": { "type": "array", "items": reference(name) } } })
         }
+        Answer::ListOrPlan(name, plan) => json!({
+            "application/json": {
+                "schema": { "type": "array", "items": { "anyOf": [reference(name), reference(plan)] } },
+            },
+        }),
         Answer::Stream(name) => json!({
             "text/event-stream": { "schema": { "type": "string" }, "x-liveoak-data": reference(name) },
         }),

@@ -63,6 +63,8 @@ pub enum Answer {
     One(&'static str),
     /// A JSON array of this type.
     List(&'static str),
+    /// A JSON array of the first type, or of the second if only the plan was asked for.
+    ListOrPlan(&'static str, &'static str),
     /// Server-sent events, each with one JSON value of this type as its data.
     Stream(&'static str),
     /// Plain text.
@@ -130,8 +132,25 @@ const WITHIN: Parameter = parameter("within_s", "number", "How long to wait, in 
 const COMMAND: Route = Route {
     method: Method::Post,
     body: Some("CommandRequest"),
-    answer: Answer::List("CommandResult"),
-    problems: &["no-such-child", "some-failed", "runtime-blocked", "tree-ended"],
+    answer: Answer::ListOrPlan("CommandResult", "PlanStep"),
+    problems: &[
+        "no-such-child",
+        "some-failed",
+        "refused",
+        "supervisor-down",
+        "root",
+        "only-once",
+        "still-runs",
+        "waits-for",
+        "start-failed",
+        "superseded",
+        "not-down",
+        "not-quarantined",
+        "busy",
+        "tree-ended",
+        "within-exceeded",
+        "runtime-blocked",
+    ],
     ..READS
 };
 
@@ -263,7 +282,7 @@ pub const ROUTES: &[Route] = &[
         summary: "Changes to another set of children that shall run.",
         body: Some("ModeRequest"),
         answer: Answer::One("Planned"),
-        problems: &["no-such-mode", "runtime-blocked", "tree-ended"],
+        problems: &["no-such-mode", "some-failed", "superseded", "runtime-blocked", "tree-ended"],
         ..COMMAND
     },
     Route {
@@ -272,7 +291,7 @@ pub const ROUTES: &[Route] = &[
         summary: "Stops the whole tree, in order and within its budget. The answer is the report of its end.",
         body: Some("DownRequest"),
         answer: Answer::One("Report"),
-        problems: &["within-exceeded"],
+        problems: &["tree-ended"],
         ..COMMAND
     },
     Route { path: "/v1/openapi.json", summary: "The description of this interface: OpenAPI 3.1.", ..READS },

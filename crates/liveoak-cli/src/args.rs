@@ -1,5 +1,6 @@
 //! The command line. Help texts are written for people who read nothing else.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,6 +73,15 @@ pub(crate) struct UpArgs {
     /// The level of Liveoak's own log; messages about the run and the stop report are always written
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub(crate) log_level: LogLevel,
+    /// Open no control socket: other commands cannot reach the tree
+    #[arg(long, conflicts_with_all = ["socket", "listen"])]
+    pub(crate) no_control: bool,
+    /// Open the control socket at this path
+    #[arg(long, value_name = "PATH", env = "LIVEOAK_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Also answer on this TCP address, for callers with the token, for example 127.0.0.1:7777
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Print the errors of the file as one JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,

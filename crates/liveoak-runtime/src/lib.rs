@@ -39,6 +39,7 @@ pub use api::service::{Init, Service};
 pub use api::subtask::{CheckedSubtask, Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
 pub use api::tree::{NotReady, Tree, TreeHandle};
+pub use api::tree_health::RuntimeIsGone;
 pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;

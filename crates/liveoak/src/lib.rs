@@ -356,9 +356,9 @@ pub use liveoak_runtime::{
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
     Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, OutputIsWatched, OutputPiece,
-    Path, PlannedStep, Severity, Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry,
-    StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth,
-    TreePhase, Unhealthy, Wait, WaitingFor,
+    Path, PlannedStep, RuntimeIsGone, Severity, Snapshot, Source, Sources, Standing, Step, StepResult,
+    StopEntry, StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle,
+    TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.
@@ -403,6 +403,19 @@ pub mod config {
     };
 }
 
+/// The values of a running tree as JSON: the wire types of the control interface, and the [`Converter`](api::convert::Converter)
+/// that makes them of snapshots, events, exits, explanations and reports.
+#[cfg(feature = "serde")]
+pub mod api {
+    pub use liveoak_api::*;
+}
+
+/// See and steer a running tree from outside, over HTTP on a unix socket.
+#[cfg(feature = "control")]
+pub mod control {
+    pub use liveoak_control::*;
+}
+
 /// The result of a `main` that runs a tree: `async fn main() -> liveoak::Result`.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
@@ -410,6 +423,8 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 pub mod prelude {
     #[cfg(feature = "config")]
     pub use liveoak_config::{FromFile, Kinds};
+    #[cfg(feature = "control")]
+    pub use liveoak_control::{Control, Controlled};
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{

@@ -105,6 +105,12 @@ impl Machine {
         (self.state_of(self.root), root.since, root.health)
     }
 
+    /// Returns the path of the root.
+    #[must_use]
+    pub fn root_path(&self) -> Path {
+        self.arena.path_of(self.root)
+    }
+
     /// Returns the supervisor of a child, or `None` for the root.
     #[must_use]
     pub fn parent(&self, id: ChildId) -> Option<ChildId> {

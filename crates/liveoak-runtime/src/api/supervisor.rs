@@ -193,6 +193,14 @@ impl Supervisor {
         self
     }
 
+    /// Watches the polls unless [`watch_polls`](Self::watch_polls) has set a limit already.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn watch_polls_unless_set(mut self, limit: PollLimit) -> Self {
+        self.own.poll_limit.get_or_insert(limit);
+        self
+    }
+
     /// Sets the time from a kill of this supervisor until the children below it that still run are abandoned: more than
     /// zero. It bounds the kill of the whole subtree, whatever the children declare. Default:
     /// [`KILL_WAIT`](crate::KILL_WAIT), 2 s.

@@ -207,6 +207,12 @@ impl TreeHandle {
             .is_some_and(|asker| self.inner.state().machine.would_wait_for_itself(asker, awaited))
     }
 
+    /// Returns the path of the root: its name is that of the tree.
+    #[must_use]
+    pub fn root_path(&self) -> Path {
+        self.inner.state().machine.root_path()
+    }
+
     /// Returns the whole tree as it is now, consistent with an event number.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

@@ -18,6 +18,15 @@ impl TreeHandle {
         self.state() == TreePhase::Alive
     }
 
+    /// Waits until the runtime of the tree has run a new task. While code blocks every thread of the runtime, this does not
+    /// return, and no command that begins an attempt has an effect. Call it from another runtime, with a timeout.
+    ///
+    /// # Errors
+    /// When the runtime has shut down.
+    pub async fn runtime_answers(&self) -> Result<(), RuntimeIsGone> {
+        self.inner.clock.handle.spawn(async {}).await.map_err(|_| RuntimeIsGone)
+    }
+
     /// Returns how the whole tree is: its state and since when, its readiness and its health, and why it failed.
     #[must_use]
     pub fn health(&self) -> TreeHealth {
@@ -45,3 +54,15 @@ impl TreeHandle {
         self.inner.final_report.get().cloned()
     }
 }
+
+/// The runtime of a tree has shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuntimeIsGone;
+
+impl std::fmt::Display for RuntimeIsGone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the runtime of the tree has shut down")
+    }
+}
+
+impl std::error::Error for RuntimeIsGone {}
