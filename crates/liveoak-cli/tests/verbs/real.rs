@@ -28,7 +28,8 @@ shell = "echo done"
 restart = "temporary"
 
 [child.fails]
-shell = "test -e fixed && exec sleep 1000; exit 3"
+shell = "test -e fixed && echo fixed && exec sleep 1000; exit 3"
+ready = { log = 'fixed' }
 restart = "temporary"
 
 [child.stubborn]
