@@ -113,7 +113,7 @@ wire! {
         pub path: String,
         /// What is done: `start`, `stop`, `restart`, `change`, `keep`, or the verb of the command.
         pub step: String,
-        /// Why.
+        /// Why the step is taken, or why the child is kept.
         pub reason: String,
         /// The state of the child now.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -39,7 +39,7 @@ pub use explanation::{
 };
 pub use problem::{CODES, Problem};
 pub use report::{FirstFailure, Report, StoppedChild, TreeFailure};
-pub use routes::{Answer, Effect, Method, Parameter, ROUTES, Route, route};
+pub use routes::{Answer, Impact, Method, Parameter, ROUTES, Route, route};
 pub use status::{Status, TreeState};
 pub use time::{Timestamp, seconds};
 

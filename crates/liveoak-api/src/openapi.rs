@@ -50,7 +50,7 @@ fn operation(route: &Route) -> Value {
     let mut operation = json!({
         "operationId": operation_id(route),
         "summary": route.summary,
-        "x-liveoak-effects": route.effects.iter().map(|effect| effect.as_str()).collect::<Vec<_>>(),
+        "x-liveoak-effects": route.impacts.iter().map(|impact| impact.as_str()).collect::<Vec<_>>(),
         "parameters": parameters,
         "responses": responses(route),
         "security": if route.open { json!([]) } else { json!([{ "bearer": [] }, { "cookie": [] }]) },

@@ -22,9 +22,9 @@ impl Method {
     }
 }
 
-/// What a route may do to the world. A route without any effect reads.
+/// What a route may do to the world. A route without any impact reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum Impact {
     /// Children that are down may start.
     Starts,
     /// Children that run may be stopped and started again.
@@ -33,8 +33,8 @@ pub enum Effect {
     Stops,
 }
 
-impl Effect {
-    /// Returns the effect as one word.
+impl Impact {
+    /// Returns the impact as one word.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -82,7 +82,7 @@ pub struct Route {
     /// (`%2Fshop%2Fingest%2Fkafka`). Slashes may be written as `%2F`.
     pub path: &'static str,
     /// What it does to the world; empty if it reads.
-    pub effects: &'static [Effect],
+    pub impacts: &'static [Impact],
     /// What it does, in one sentence.
     pub summary: &'static str,
     /// The parameters of its query.
@@ -100,7 +100,7 @@ pub struct Route {
 const READS: Route = Route {
     method: Method::Get,
     path: "",
-    effects: &[],
+    impacts: &[],
     summary: "",
     parameters: &[],
     body: None,
@@ -236,49 +236,49 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/commands/start",
-        effects: &[Effect::Starts],
+        impacts: &[Impact::Starts],
         summary: "Starts children that are down. The answer comes when each is ready or has failed.",
         ..COMMAND
     },
     Route {
         path: "/v1/commands/stop",
-        effects: &[Effect::Stops],
+        impacts: &[Impact::Stops],
         summary: "Stops children. They stay down until a command starts them.",
         ..COMMAND
     },
     Route {
         path: "/v1/commands/restart",
-        effects: &[Effect::Restarts],
+        impacts: &[Impact::Restarts],
         summary: "Stops children and starts them again, without a backoff.",
         ..COMMAND
     },
     Route {
         path: "/v1/commands/pause",
-        effects: &[Effect::Stops],
+        impacts: &[Impact::Stops],
         summary: "Pauses children: what runs goes on running, and what ends is not started again.",
         ..COMMAND
     },
     Route {
         path: "/v1/commands/resume",
-        effects: &[Effect::Starts],
+        impacts: &[Impact::Starts],
         summary: "Ends the pause of children. What ended meanwhile starts.",
         ..COMMAND
     },
     Route {
         path: "/v1/commands/quarantine",
-        effects: &[Effect::Stops],
+        impacts: &[Impact::Stops],
         summary: "Stops children and takes them out of service.",
         ..COMMAND
     },
     Route {
         path: "/v1/commands/release",
-        effects: &[Effect::Starts],
+        impacts: &[Impact::Starts],
         summary: "Ends the quarantine of children, and forgets their failures. They start.",
         ..COMMAND
     },
     Route {
         path: "/v1/commands/mode",
-        effects: &[Effect::Starts, Effect::Stops],
+        impacts: &[Impact::Starts, Impact::Stops],
         summary: "Changes to another set of children that shall run.",
         body: Some("ModeRequest"),
         answer: Answer::One("Planned"),
@@ -287,7 +287,7 @@ pub const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/commands/down",
-        effects: &[Effect::Stops],
+        impacts: &[Impact::Stops],
         summary: "Stops the whole tree, in order and within its budget. The answer is the report of its end.",
         body: Some("DownRequest"),
         answer: Answer::One("Report"),
@@ -332,7 +332,7 @@ mod tests {
     fn every_route_has_a_summary_and_known_codes_and_only_posts_have_effects() {
         for route in ROUTES {
             assert!(route.summary.ends_with('.'), "{}", route.path);
-            assert_eq!(route.effects.is_empty(), route.method == Method::Get, "{}", route.path);
+            assert_eq!(route.impacts.is_empty(), route.method == Method::Get, "{}", route.path);
             assert_eq!(route.body.is_some(), route.method == Method::Post, "{}", route.path);
             for code in route.problems {
                 assert!(crate::CODES.iter().any(|(known, ..)| known == code), "{}: {code}", route.path);

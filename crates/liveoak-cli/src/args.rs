@@ -73,16 +73,28 @@ pub(crate) struct UpArgs {
     /// The level of Liveoak's own log; messages about the run and the stop report are always written
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub(crate) log_level: LogLevel,
+    /// Start in the background, and answer when the tree is ready or has failed
+    ///
+    /// The output of the programs is kept for `liveoak logs`. Messages about the run itself go to the file `log` in the folder
+    /// of the tree, which the answer names.
+    #[arg(short = 'd', long, conflicts_with = "no_control")]
+    pub(crate) detach: bool,
+    /// With -d: answer after this time at the latest, for example 30s; the tree goes on starting
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "detach", default_value = "60s")]
+    pub(crate) within: Duration,
+    /// The process that -d has started
+    #[arg(long, hide = true)]
+    pub(crate) in_background: bool,
     /// Open no control socket: other commands cannot reach the tree
     #[arg(long, conflicts_with_all = ["socket", "listen"])]
     pub(crate) no_control: bool,
-    /// Open the control socket at this path
-    #[arg(long, value_name = "PATH", env = "LIVEOAK_SOCKET")]
+    /// Open the control socket at this path; without it, at that of the variable LIVEOAK_SOCKET
+    #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// Also answer on this TCP address, for callers with the token, for example 127.0.0.1:7777
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Print the errors of the file as one JSON document on stdout
+    /// Print the errors of the file, or with -d the answer, as one JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -66,6 +66,7 @@ fn run_here() -> ExitCode {
         args::Subcommand::Schema => {
             output::stdout(&format!("{:#}\n", liveoak_config::schema())).map(|()| ExitCode::SUCCESS)
         }
+        args::Subcommand::Up(args) if args.detach => Ok(client::up_in_background(&args)),
         args::Subcommand::Up(args) => up::run(&args),
         args::Subcommand::Client(command) => Ok(client::run(command)),
     };

@@ -169,8 +169,10 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // The lock is held until after this, so the files are still ours.
-        let _ = std::fs::remove_file(&self.path);
+        // The lock is held until after this, so a socket here is still ours.
+        if self.exists() {
+            let _ = std::fs::remove_file(&self.path);
+        }
         let _ = std::fs::remove_file(&self.lock);
     }
 }
@@ -213,6 +215,18 @@ fn take_lock(path: &Path) -> io::Result<Option<File>> {
             return Ok(Some(file));
         }
     }
+}
+
+/// Returns the socket that the process `pid` serves: at `wanted`, or in the folders of this user.
+#[must_use]
+pub fn socket_of(pid: u32, wanted: Option<&Path>) -> Option<PathBuf> {
+    let sockets = match wanted {
+        Some(path) => vec![path.to_path_buf()],
+        None => {
+            crate::socket::folders().iter().flat_map(|folder| crate::socket::sockets_in(folder)).collect()
+        }
+    };
+    sockets.into_iter().find(|socket| owner_of(socket).is_some_and(|owner| owner.pid == pid))
 }
 
 /// Whose socket it is.

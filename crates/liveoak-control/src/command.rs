@@ -4,9 +4,9 @@
 //! only not waited for.
 
 use crate::answer::{self, Answer};
-use crate::control::Server;
 use crate::read::{duration, no_such_child};
 use crate::request::{Request, full_path, nearest, pattern};
+use crate::server::Server;
 use liveoak_api::convert::{Converter, plan_step, planned_step, problem};
 use liveoak_api::{
     CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep, Planned, Problem, Report,
@@ -51,7 +51,7 @@ pub(crate) async fn children(
     server.check_that_the_runtime_answers().await?;
     let (sender, results) = mpsc::unbounded_channel();
     tokio::spawn(plan.run_each(move |result| {
-        // Nobody waits any more if the time is over.
+        // If the time is over, the receiver is gone.
         let _ = sender.send(result);
     }));
     let results = collect(results, within).await;

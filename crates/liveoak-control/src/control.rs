@@ -1,17 +1,16 @@
 //! What is wanted of the control server, and the thread that runs it.
 
 use crate::bind::{BindError, Bound, Identity};
-use crate::limits::{REQUESTS, RUNTIME_WITHIN};
 use crate::recorder::Recorder;
 use crate::serve::{self, Listeners};
+use crate::server::{Bucket, Server};
 use crate::token::Token;
-use liveoak_api::Problem;
-use liveoak_runtime::{Path, PollLimit, Supervisor, TreeHandle};
+use liveoak_runtime::{PollLimit, Supervisor, TreeHandle};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
@@ -24,7 +23,7 @@ const LONGEST_POLL: Duration = Duration::from_millis(700);
 ///
 /// Default: a unix socket that only this user can open, at `$XDG_RUNTIME_DIR/liveoak/NAME.sock` or, without that folder, at
 /// `/tmp/liveoak-UID/NAME.sock`; `NAME` is the name of the tree. A second run of the same program gets `NAME-PID.sock`. No TCP.
-/// Whoever may open the socket may stop everything in the tree.
+/// A program that may open the socket may stop everything in the tree.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     socket: Option<PathBuf>,
@@ -33,7 +32,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// As the default.
+    /// Returns the default.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -291,73 +290,5 @@ impl Controlled for Supervisor {
             }
         };
         self.watch_polls_unless_set(PollLimit::new(LONGEST_POLL)).on_begin(serve)
-    }
-}
-
-/// What the handlers share.
-#[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) tree: TreeHandle,
-    pub(crate) root: Path,
-    /// The file that declares the tree, or the program that contains it.
-    pub(crate) file: Option<String>,
-    pub(crate) recorder: Arc<Recorder>,
-    /// The token of callers over TCP.
-    pub(crate) token: Option<Token>,
-    pub(crate) bucket: Bucket,
-}
-
-impl Server {
-    /// Returns the name of the tree.
-    pub(crate) fn name(&self) -> &str {
-        self.root.name()
-    }
-
-    /// Refuses to go on while code blocks the runtime of the tree. Nothing was done then.
-    ///
-    /// # Errors
-    /// After a second, with the child that blocks the runtime, if that is known.
-    pub(crate) async fn check_that_the_runtime_answers(&self) -> Result<(), Problem> {
-        match tokio::time::timeout(RUNTIME_WITHIN, self.tree.runtime_answers()).await {
-            // After the end there is nothing to block; the tree itself says that it has ended.
-            Ok(_) => return Ok(()),
-            Err(_) if self.tree.final_report().is_some() => return Ok(()),
-            Err(_) => {}
-        }
-        let snapshot = self.tree.snapshot();
-        let stuck = snapshot.nodes().find_map(|view| Some((&view.path, view.stuck.as_ref()?)));
-        Err(match stuck {
-            Some((path, poll)) => {
-                let detail = format!("{path} blocks the runtime of the tree: {poll}");
-                Problem::new("runtime-blocked", detail).path(path.to_string())
-            }
-            None => Problem::new(
-                "runtime-blocked",
-                "code blocks every thread of the runtime of the tree; no poll of a child exceeds its limit, so it is not known whose",
-            ),
-        })
-    }
-}
-
-/// Bounds the rate of requests: a bucket that fills with time.
-#[derive(Debug)]
-pub(crate) struct Bucket(Mutex<(f64, Instant)>);
-
-impl Bucket {
-    fn new() -> Self {
-        Self(Mutex::new((f64::from(REQUESTS), Instant::now())))
-    }
-
-    /// Takes one request out. Returns `false` if there are too many.
-    pub(crate) fn take(&self) -> bool {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let filled = bucket.0 + now.duration_since(bucket.1).as_secs_f64() * f64::from(REQUESTS);
-        *bucket = (filled.min(f64::from(REQUESTS)), now);
-        let has_room = bucket.0 >= 1.0;
-        if has_room {
-            bucket.0 -= 1.0;
-        }
-        has_room
     }
 }

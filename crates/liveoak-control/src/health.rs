@@ -1,7 +1,7 @@
 //! `/healthz` and `/readyz`: one status for load balancers and orchestrators.
 
 use crate::answer::{self, Answer};
-use crate::control::Server;
+use crate::server::Server;
 use hyper::StatusCode;
 use liveoak_runtime::{ChildView, Health, TreePhase};
 
@@ -29,7 +29,9 @@ pub(crate) async fn healthz(server: &Server, is_trusted: bool) -> Answer {
     };
     let mut lines = Vec::new();
     for view in snapshot.nodes().filter(is_culprit).take(NAMED) {
-        let why = view.health_reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+        let exit = || view.last_exit.as_ref().map(ToString::to_string);
+        let why = view.health_reason.as_ref().map(ToString::to_string).or_else(exit);
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
         lines.push(format!("{} is {}{why}", view.path, view.state.as_str()));
     }
     verdict(Err(lines.join("\n")), is_trusted)

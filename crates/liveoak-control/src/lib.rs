@@ -16,7 +16,7 @@
 //! It reads snapshots and gives commands like any other user of a
 //! [`TreeHandle`](liveoak_runtime::TreeHandle); it decides nothing about the tree.
 //!
-//! - [`control`](Control): what is wanted, and the thread; [`serve`] accepts connections
+//! - [`control`](Control): what is wanted, and the thread; [`serve`] accepts connections; [`server`] is what handlers share
 //! - [`bind`], [`socket`]: where the socket is, and who may use it; [`tcp`], [`token`]: the same for TCP
 //! - [`routes`]: finds the handler of a request in the route table; [`request`], [`answer`]: its parts
 //! - [`read`], [`command`], [`stream`], [`health`], [`metrics`]: the handlers
@@ -36,12 +36,13 @@ mod request;
 mod ring;
 mod routes;
 mod serve;
+mod server;
 pub mod socket;
 mod state;
 mod stream;
 mod tcp;
 mod token;
 
-pub use bind::BindError;
+pub use bind::{BindError, socket_of};
 pub use control::{Control, ControlError, ControlServer, Controlled, OpenControl};
 pub use state::state_folder;

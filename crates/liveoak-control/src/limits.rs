@@ -14,6 +14,9 @@ pub(crate) const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// The most bytes of the body of a request.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
 
+/// How many bytes of a body that is too large are read and dropped, before the connection is closed.
+pub(crate) const MAX_DROPPED: usize = 8 * 1024 * 1024;
+
 /// The most bytes of the head of a request.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 

@@ -1,7 +1,7 @@
 //! The handlers that read: the tree, its children, explanations, checks, waits, the report, metrics.
 
-use crate::control::Server;
 use crate::request::{Request, child_path, nearest};
+use crate::server::Server;
 use liveoak_api::convert::{About, Converter, check_answer, problem, state};
 use liveoak_api::{CheckAnswer, Child, Explanation, Problem, Report, Status, Tree, WaitFor, Waited, seconds};
 use liveoak_runtime::{ChildState, ChildView, Exit, Health, IdleReason, Path, Refusal, Snapshot};

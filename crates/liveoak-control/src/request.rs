@@ -1,7 +1,7 @@
 //! The parts of a request: its route, the path of a child, the query, and the body.
 
-use crate::limits::{BODY_WITHIN, MAX_BODY};
-use http_body_util::{BodyExt as _, Limited};
+use crate::limits::{BODY_WITHIN, MAX_BODY, MAX_DROPPED};
+use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes};
 use hyper::header::{CONTENT_TYPE, HeaderName};
@@ -9,7 +9,6 @@ use liveoak_api::{Problem, Route};
 use liveoak_runtime::{Glob, Path};
 use percent_encoding::percent_decode_str;
 use serde_core::de::DeserializeOwned;
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 /// A request that may be answered: its route is known, and its caller is allowed to ask.
@@ -181,20 +180,39 @@ pub(crate) fn child_path(text: &str, tree: &str) -> Path {
     Path::new(&full_path(text.trim_end_matches('/'), tree))
 }
 
-/// Reads a body, bounded in size and in time.
+/// Reads a body, bounded in size and in time. The rest of a body that is too large is read and dropped, up to a further bound:
+/// a client that still sends when the connection is closed would not see the answer.
 pub(crate) async fn read_body(
-    body: impl Body<Data = Bytes, Error = impl Into<Box<dyn Error + Send + Sync>>>,
+    mut body: impl Body<Data = Bytes, Error = impl std::fmt::Display> + Unpin,
 ) -> Result<Bytes, Problem> {
-    let read = tokio::time::timeout(BODY_WITHIN, Limited::new(body, MAX_BODY).collect()).await;
-    match read {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let problem = Problem::new("too-large", "the body is too large");
-            Err(problem.expected(format!("at most {MAX_BODY} bytes")))
+    let mut read = Vec::new();
+    let mut size = 0;
+    let all = async {
+        while let Some(frame) = body.frame().await {
+            let frame = frame
+                .map_err(|error| Problem::new("bad-request", format!("the body cannot be read: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            size += data.len();
+            if size <= MAX_BODY {
+                read.extend_from_slice(&data);
+            }
+            if size > MAX_DROPPED {
+                break;
+            }
         }
-        Ok(Err(error)) => Err(Problem::new("bad-request", format!("the body cannot be read: {error}"))),
-        Err(_) => Err(Problem::new("too-slow", format!("the body took longer than {BODY_WITHIN:?}"))),
+        Ok(())
+    };
+    match tokio::time::timeout(BODY_WITHIN, all).await {
+        Ok(all) => all?,
+        Err(_) => {
+            return Err(Problem::new("too-slow", format!("the body took longer than {BODY_WITHIN:?}")));
+        }
     }
+    if size > MAX_BODY {
+        let problem = Problem::new("too-large", "the body is too large");
+        return Err(problem.expected(format!("at most {MAX_BODY} bytes")));
+    }
+    Ok(read.into())
 }
 
 /// Returns the known name that is most like `name`, if one is much like it.

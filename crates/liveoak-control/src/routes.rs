@@ -1,8 +1,8 @@
 //! Finds the route of a request in the route table, and calls its handler.
 
 use crate::answer::{self, Answer};
-use crate::control::Server;
 use crate::request::Request;
+use crate::server::Server;
 use crate::{command, health, read, stream};
 use liveoak_api::{Method, Problem, ROUTES, Route};
 use std::sync::Arc;

@@ -2,10 +2,10 @@
 
 use crate::answer::{self, Answer};
 use crate::bind::Bound;
-use crate::control::Server;
 use crate::limits::{FINISH_WITHIN, HEAD_WITHIN, MAX_CONNECTIONS, MAX_HEAD};
 use crate::request::{Request, read_body};
 use crate::routes::{self, Found};
+use crate::server::Server;
 use crate::tcp;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;

@@ -4,11 +4,11 @@
 //! exactly how much it has missed.
 
 use crate::answer::{self, Answer};
-use crate::control::Server;
 use crate::limits::{BATCH, KEEP_ALIVE};
 use crate::recorder::{KeptEvent, KeptLine};
 use crate::request::{Request, nearest};
 use crate::ring::{Entry, Ring};
+use crate::server::Server;
 use hyper::body::Bytes;
 use hyper::header::HeaderName;
 use liveoak_api::{EVENT_KINDS, Event, OutputLine, Problem, Timestamp};

@@ -4,7 +4,6 @@ use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
-use subtle::ConstantTimeEq as _;
 
 /// The number of random bytes of a token.
 const BYTES: usize = 32;
@@ -53,7 +52,7 @@ impl Token {
 
     /// Returns `true` if `given` is the token.
     pub(crate) fn is(&self, given: &str) -> bool {
-        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+        constant_time_eq::constant_time_eq(self.0.as_bytes(), given.as_bytes())
     }
 }
 

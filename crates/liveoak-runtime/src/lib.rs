@@ -39,14 +39,14 @@ pub use api::service::{Init, Service};
 pub use api::subtask::{CheckedSubtask, Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
 pub use api::tree::{NotReady, Tree, TreeHandle};
-pub use api::tree_health::RuntimeIsGone;
+pub use api::tree_health::RuntimeEnded;
 pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;
 pub use engine::ended::{Ended, FinalReport, TreeFailure, TreeHealth, TreePhase};
 pub use engine::event_filter::EventFilter;
 pub use engine::events::{EventOrLost, Events};
-pub use engine::output::{OutputIsWatched, OutputPiece};
+pub use engine::output::{OutputPiece, OutputWatched};
 
 pub use liveoak_core::{
     Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, BodyKind, CheckKind, CheckSources,

@@ -316,6 +316,13 @@
 //! [final report](TreeHandle::final_report): when it began and ended, who asked for the end, what failed first, and how each
 //! child was stopped.
 //!
+//! # See and steer it from outside
+//!
+//! With the feature `control`, one line opens a control socket: `supervisor.control(Control::default())`. The program `liveoak`
+//! then shows and commands the tree (`liveoak ps`, `explain`, `events -f`, `restart`), and so does any HTTP client. The page
+//! `docs/control.md` lists the routes. The feature `serde` alone has the same values as types ([`mod@api`]), for a program with an
+//! interface of its own.
+//!
 //! # When not to use it
 //!
 //! For actors with mailboxes, use an actor framework. For a few tasks that should all end when one of them ends,
@@ -325,6 +332,7 @@
 //!
 //! - `process` (default): programs as children. Linux.
 //! - `config`: [`Kinds`] and `Supervisor::from_file`; [`config`](mod@config).
+//! - `control`: [`mod@control`], a control socket. It includes `serde`: [`mod@api`].
 //! - `log`: `liveoak::log`, a log of the program on stderr.
 //! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
 //! - `tokio-util`: `Ctx::cancellation_token`, for libraries that want a `CancellationToken` of tokio-util.
@@ -355,10 +363,10 @@ pub use liveoak_runtime::{
     Added, AutoShutdownFailure, BackoffUse, CheckAnswer, CheckView, ChildHandle, ChildHistory, ChildId,
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
-    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, OutputIsWatched, OutputPiece,
-    Path, PlannedStep, RuntimeIsGone, Severity, Snapshot, Source, Sources, Standing, Step, StepResult,
-    StopEntry, StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle,
-    TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, OutputPiece, OutputWatched, Path,
+    PlannedStep, RuntimeEnded, Severity, Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry,
+    StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth,
+    TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand, ValueEnum};
-use liveoak_api::WaitFor;
+use liveoak::api::WaitFor;
 use liveoak_config::parse_duration;
 
 /// The verbs that speak to a running tree.

@@ -3,7 +3,7 @@
 //! A pattern is first turned into a plan. What is then carried out are the steps of the plan, not the pattern: a child that
 //! matches later was not agreed to.
 
-use liveoak_api::{CommandRequest, CommandResult, Outcome, PlanStep, seconds};
+use liveoak::api::{CommandRequest, CommandResult, Outcome, PlanStep, seconds};
 
 use super::args::CommandArgs;
 use super::connect::{Access, find};

@@ -12,8 +12,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use liveoak_api::Status;
-use liveoak_control::socket;
+use liveoak::api::Status;
+use liveoak::control::socket;
 use strsim::damerau_levenshtein;
 
 use super::args::Target;
@@ -223,7 +223,7 @@ fn stem(socket: &Path) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use liveoak_api::{Health, Timestamp, TreeState};
+    use liveoak::api::{Health, Timestamp, TreeState};
     use std::time::SystemTime;
 
     fn running(name: &str, file: &str, socket: &str) -> RunningTree {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use liveoak_api::{DownRequest, Report, StoppedChild, seconds};
+use liveoak::api::{DownRequest, Report, StoppedChild, seconds};
 use liveoak_config::one_line;
 
 use super::args::DownArgs;

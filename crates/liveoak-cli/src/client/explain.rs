@@ -1,6 +1,6 @@
 //! `explain` and `checks`: why a child does what it does, and what its checks say now.
 
-use liveoak_api::{CheckAnswer, Explanation};
+use liveoak::api::{CheckAnswer, Explanation};
 use liveoak_config::one_line;
 
 use super::args::{ChecksArgs, ExplainArgs};
@@ -62,7 +62,7 @@ async fn plain_paths(server: &super::http::Server, asked: Vec<String>) -> Result
     for path in asked {
         if paths::is_pattern(&path) {
             let query = super::http::with_query("/v1/children", &[("path", path)]);
-            let children: Vec<liveoak_api::Child> = server.get(&query).await?;
+            let children: Vec<liveoak::api::Child> = server.get(&query).await?;
             plain.extend(children.into_iter().filter(|child| !child.is_parent()).map(|child| child.path));
         } else {
             plain.push(path);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use liveoak_api::Problem;
+use liveoak::api::Problem;
 use liveoak_config::one_line;
 
 use crate::{EXIT_FAILED, EXIT_USAGE, output};

@@ -11,7 +11,7 @@ use hyper::client::conn::http1::handshake;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use liveoak_api::Problem;
+use liveoak::api::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use liveoak_api::{Event, OutputLine};
+use liveoak::api::{Event, OutputLine};
 use liveoak_config::one_line;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -123,7 +123,7 @@ impl Item for OutputLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use liveoak_api::Timestamp;
+    use liveoak::api::Timestamp;
     use std::time::SystemTime;
 
     fn form(colour: bool, width: Option<usize>) -> Form {

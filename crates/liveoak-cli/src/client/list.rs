@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-use liveoak_api::{Child, Health, State, Status, Timestamp, Tree, TreeState};
+use liveoak::api::{Child, Health, State, Status, Timestamp, Tree, TreeState};
 use serde::Serialize;
 
 use super::Done;

@@ -5,6 +5,7 @@
 //! - [`list`]: `ps`, `tree`, `status`, `trees`; [`explain`]: `explain`, `checks`
 //! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed
 //! - [`command`]: `start` to `release`; [`mode`]; [`wait`]; [`down`]
+//! - [`background`]: `up -d`
 //! - [`pages`]: completions and man pages
 //! - [`paths`]: paths of children as people write them
 //! - [`table`], [`words`], [`print`]: what people and scripts get to see
@@ -12,6 +13,7 @@
 
 pub(crate) mod args;
 mod ask;
+mod background;
 mod command;
 mod connect;
 mod down;
@@ -36,24 +38,38 @@ use std::process::ExitCode;
 use args::ClientCommand;
 use failure::Failure;
 
+use crate::args::UpArgs;
+
 /// The exit code of a verb that could be carried out, even if what it shows is not good.
 type Done = Result<u8, Failure>;
 
 /// Runs a verb. Prints its failure.
 pub(crate) fn run(command: ClientCommand) -> ExitCode {
-    let done = match command {
+    code_of(match command {
         ClientCommand::Completions { shell } => pages::completions(shell),
         ClientCommand::Man { folder } => pages::man(folder.as_deref()),
-        command => match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => {
-                let done = runtime.block_on(run_verb(command));
-                // A thread may still wait to write to a pipe that is not read.
-                runtime.shutdown_background();
-                done
-            }
-            Err(error) => Err(Failure::failed(format!("cannot make a Tokio runtime: {error}"))),
-        },
-    };
+        command => block_on(run_verb(command)),
+    })
+}
+
+/// Starts a tree in the background. Prints its failure.
+pub(crate) fn up_in_background(args: &UpArgs) -> ExitCode {
+    code_of(block_on(background::up(args)))
+}
+
+fn block_on(verb: impl Future<Output = Done>) -> Done {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let done = runtime.block_on(verb);
+            // A thread may still wait to write to a pipe that is not read.
+            runtime.shutdown_background();
+            done
+        }
+        Err(error) => Err(Failure::failed(format!("cannot make a Tokio runtime: {error}"))),
+    }
+}
+
+fn code_of(done: Done) -> ExitCode {
     ExitCode::from(done.unwrap_or_else(|failure| {
         failure.print();
         failure.code

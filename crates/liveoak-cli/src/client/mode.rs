@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use liveoak_api::{Child, CommandResult, ModeRequest, Outcome, PlanStep, Planned, Problem, State, Status};
+use liveoak::api::{Child, CommandResult, ModeRequest, Outcome, PlanStep, Planned, Problem, State, Status};
 use serde::Serialize;
 
 use super::args::{ModeArgs, OnFailure};

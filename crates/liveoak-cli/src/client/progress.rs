@@ -3,8 +3,8 @@
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use liveoak::api::{Child, Explanation, State};
 use liveoak::internal::{Either, race};
-use liveoak_api::{Child, Explanation, State};
 use liveoak_config::one_line;
 
 use super::failure::{EXIT_INTERRUPTED, Failure};

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, SystemTime};
 
+use liveoak::api::{Child, Event, OutputLine, Status, Timestamp};
 use liveoak::internal::{Either, race};
-use liveoak_api::{Child, Event, OutputLine, Status, Timestamp};
 
 use super::args::{AttachArgs, EventsArgs, LogsArgs, Window};
 use super::connect::{Access, find};

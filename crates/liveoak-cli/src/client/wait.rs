@@ -1,6 +1,6 @@
 //! `wait`: until a child is as wanted.
 
-use liveoak_api::{Waited, seconds};
+use liveoak::api::{Waited, seconds};
 
 use super::args::WaitArgs;
 use super::connect::{Access, find};

@@ -1,6 +1,6 @@
 //! The words for people: how long, which state, and what there is to say about a child.
 
-use liveoak_api::{Child, Health, State, Status, TreeState};
+use liveoak::api::{Child, Health, State, Status, TreeState};
 
 use super::table::{Cell, Style};
 

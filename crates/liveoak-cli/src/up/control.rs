@@ -1,6 +1,6 @@
 //! The control socket of a run: opened before anything starts, and served until the last answer was read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ impl UpControl {
                     "{error}; look at it with `liveoak ps`, end it with `liveoak down`, or start a second one with --no-control"
                 ));
             }
+            // Nothing else could reach a tree in the background.
+            Err(error) if args.in_background => return Err(format!("there is no control socket: {error}")),
             Err(error) => {
                 let text =
                     format!("there is no control socket, so other commands cannot reach this tree: {error}");
@@ -103,7 +105,7 @@ fn control(args: &UpArgs, config: &Config) -> Result<Control, Problem> {
     if !config.is_stdin() {
         control = control.file(&args.file);
     }
-    if let Some(socket) = &args.socket {
+    if let Some(socket) = socket(args) {
         control = control.socket(socket);
     }
     if let Some(address) = args.listen {
@@ -112,8 +114,14 @@ fn control(args: &UpArgs, config: &Config) -> Result<Control, Problem> {
     Ok(control)
 }
 
+/// Returns the path of the socket that the user has chosen.
+pub(crate) fn socket(args: &UpArgs) -> Option<PathBuf> {
+    let variable = || std::env::var_os("LIVEOAK_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+    args.socket.clone().or_else(variable)
+}
+
 /// Returns the file of the token for callers over TCP.
-fn token_file(args: &UpArgs, config: &Config) -> std::io::Result<std::path::PathBuf> {
+fn token_file(args: &UpArgs, config: &Config) -> std::io::Result<PathBuf> {
     let file = if config.is_stdin() { Path::new("-") } else { &args.file };
     Ok(state_folder(config.name.as_str(), file)?.join("token"))
 }

@@ -49,6 +49,7 @@ use crate::args::{LogFormat, LogLevel, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
 use build::ProgramOutput;
 use control::UpControl;
+pub(crate) use control::socket;
 use log::NotReadyReasons;
 use outputs::Outputs;
 use report::RunReport;
@@ -67,6 +68,10 @@ const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 6;
 /// # Errors
 /// Returns an error if stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
+    if args.in_background {
+        // The terminal of the caller is not that of the tree. This fails only for the leader of a session.
+        let _ = rustix::process::setsid();
+    }
     if let Err(error) = liveoak::internal::check_resources(None, OTHER_THREADS) {
         if let Some(report) = &args.report {
             remove_stale(report);

@@ -129,7 +129,8 @@ fn a_variable_in_env_is_passed_on_even_if_an_inherited_one_of_the_same_name_is_n
 #[test]
 fn programs_of_a_nested_liveoak_get_the_path_in_the_inner_tree() {
     let dir = TestDir::of(
-        "[child.outer]\nshell = \"exec $UP inner.toml 2>/dev/null\"\nrestart = \"temporary\"\nreplicas = 2\n",
+        // The same file runs twice, which only trees without a control socket may.
+        "[child.outer]\nshell = \"exec $UP inner.toml --no-control 2>/dev/null\"\nrestart = \"temporary\"\nreplicas = 2\n",
     );
     let inner = "name = \"inner\"\n[child.a]\nshell = \"echo $LIVEOAK_PATH $LIVEOAK_REPLICA $LIVEOAK_ATTEMPT\"\nrestart = \"temporary\"\n";
     dir.file("inner.toml", inner, 0o644);

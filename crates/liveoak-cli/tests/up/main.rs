@@ -5,6 +5,7 @@
 //! may be left.
 
 mod asked;
+mod background;
 mod bad_files;
 mod elsewhere;
 mod endings;

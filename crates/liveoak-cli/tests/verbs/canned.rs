@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use liveoak_api::{
+use liveoak::api::{
     Child, Event, Exit, Health, OutputLine, Problem, State, Status, Timestamp, Tree, TreeState, WaitingFor,
 };
 

@@ -1,6 +1,6 @@
 //! Commands on children, modes, waits and the end of a tree, against canned answers.
 
-use liveoak_api::{
+use liveoak::api::{
     CommandRequest, CommandResult, Exit, Outcome, PlanStep, Planned, Problem, Report, State, TreeState,
     Waited,
 };

@@ -38,7 +38,7 @@ pub(crate) fn json(value: &impl Serialize) -> Reply {
 }
 
 /// Returns an answer with a problem.
-pub(crate) fn problem(problem: &liveoak_api::Problem) -> Reply {
+pub(crate) fn problem(problem: &liveoak::api::Problem) -> Reply {
     let body = serde_json::to_string(problem).expect("JSON");
     answer(&format!("{} Problem", problem.status), "application/problem+json", &body)
 }

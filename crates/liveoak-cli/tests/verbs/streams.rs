@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use liveoak_api::Event;
+use liveoak::api::Event;
 use rustix::process::Signal;
 
 use crate::canned::{event, line, shop, sse};

@@ -1,6 +1,6 @@
 //! Answers that are wrong, slow or missing: one clear error each, and never a panic.
 
-use liveoak_api::Problem;
+use liveoak::api::Problem;
 use std::os::unix::net::UnixListener;
 
 use crate::canned::{flat, shop};

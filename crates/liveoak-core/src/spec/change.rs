@@ -244,9 +244,8 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         // A child that stands at another place is the same child.
         declared_at: _,
         description,
-        // Where a value comes from is no difference.
+        // Where a value comes from is no difference, and what is written says nothing about how the child runs.
         sources: _,
-        // It says nothing about how the child runs.
         written: _,
     } = new;
     let name = |field: &str| format!("`{of}{field}`");

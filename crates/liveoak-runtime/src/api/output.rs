@@ -1,7 +1,7 @@
 //! Watching the output of the programs of a tree.
 
 use crate::api::tree::TreeHandle;
-use crate::engine::output::{OutputIsWatched, OutputPiece};
+use crate::engine::output::{OutputPiece, OutputWatched};
 
 impl TreeHandle {
     /// Gives the output of all programs of the tree to `watch`, in addition to where it goes otherwise: each line, in the order
@@ -13,7 +13,7 @@ impl TreeHandle {
     pub fn watch_output(
         &self,
         watch: impl Fn(OutputPiece<'_>) + Send + Sync + 'static,
-    ) -> Result<(), OutputIsWatched> {
-        self.inner.output.set(Box::new(watch)).map_err(|_| OutputIsWatched)
+    ) -> Result<(), OutputWatched> {
+        self.inner.output.set(Box::new(watch)).map_err(|_| OutputWatched)
     }
 }

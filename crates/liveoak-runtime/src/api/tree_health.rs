@@ -23,8 +23,8 @@ impl TreeHandle {
     ///
     /// # Errors
     /// When the runtime has shut down.
-    pub async fn runtime_answers(&self) -> Result<(), RuntimeIsGone> {
-        self.inner.clock.handle.spawn(async {}).await.map_err(|_| RuntimeIsGone)
+    pub async fn runtime_answers(&self) -> Result<(), RuntimeEnded> {
+        self.inner.clock.handle.spawn(async {}).await.map_err(|_| RuntimeEnded)
     }
 
     /// Returns how the whole tree is: its state and since when, its readiness and its health, and why it failed.
@@ -57,12 +57,12 @@ impl TreeHandle {
 
 /// The runtime of a tree has shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RuntimeIsGone;
+pub struct RuntimeEnded;
 
-impl std::fmt::Display for RuntimeIsGone {
+impl std::fmt::Display for RuntimeEnded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the runtime of the tree has shut down")
     }
 }
 
-impl std::error::Error for RuntimeIsGone {}
+impl std::error::Error for RuntimeEnded {}

@@ -25,15 +25,15 @@ pub(crate) type OutputWatch = Box<dyn Fn(OutputPiece<'_>) + Send + Sync>;
 
 /// The output of a tree is watched already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputIsWatched;
+pub struct OutputWatched;
 
-impl std::fmt::Display for OutputIsWatched {
+impl std::fmt::Display for OutputWatched {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the output of this tree is watched already")
     }
 }
 
-impl std::error::Error for OutputIsWatched {}
+impl std::error::Error for OutputWatched {}
 
 /// Gives a piece to a watcher, whose code is user code and may panic.
 pub(crate) fn deliver(watch: &OutputWatch, piece: OutputPiece<'_>) {

@@ -1,17 +1,22 @@
-//! Makes wire types of the library's values. No other file does.
+//! Makes wire types of the library's values. No other module does.
 //!
-//! A [`Converter`] belongs to one look at a tree: it knows the tree, its run, and the moment.
+//! A [`Converter`] belongs to one look at a tree: it knows the tree, its run, and the moment. [`mod@event`] and [`mod@spec`] hold
+//! the parts that are long.
 
+mod event;
+mod spec;
+
+use self::event::of_kind;
+use self::spec::{spec, window};
 use crate::{
     Backoff, Check, CheckAnswer, Child, CommandRecord, CommandResult, Event, Exit, ExitRecord, Explanation,
-    FirstFailure, Health, Limit, Outcome, PlanStep, Problem, Report, Spec, SpecBackoff, SpecCheck, SpecEdge,
-    SpecNeed, State, Status, StoppedChild, Timestamp, Tree, TreeFailure, TreeState, WaitingFor, Window,
-    seconds,
+    FirstFailure, Health, Outcome, PlanStep, Problem, Report, State, Status, StoppedChild, Timestamp, Tree,
+    TreeFailure, TreeState, WaitingFor, seconds,
 };
 use liveoak_runtime as lib;
 use liveoak_runtime::{
-    BodyKind, ChildSpec, ChildState, ChildView, Condition, EventKind, IdleReason, Path, Refusal, Snapshot,
-    Time, TreeHandle, TreePhase,
+    BodyKind, ChildSpec, ChildState, ChildView, Condition, IdleReason, Path, Refusal, Snapshot, Time,
+    TreeHandle, TreePhase,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -404,124 +409,6 @@ pub fn exit(of: &lib::Exit) -> Exit {
         _ => {}
     }
     exit
-}
-
-/// Adds what is special about the kind of an event.
-fn of_kind(event: Event, kind: &EventKind) -> Event {
-    let attempt = |attempt: &lib::Attempt| Some(attempt.0);
-    let caused = |event: Event, path: &Path, why: String| Event {
-        child: Some(path.to_string()),
-        why: Some(why),
-        ..event
-    };
-    match kind {
-        EventKind::Starting { attempt: number, restart } => {
-            Event { attempt: attempt(number), restart: Some(*restart), ..event }
-        }
-        EventKind::Ready { attempt: number, took } => {
-            Event { attempt: attempt(number), took_s: Some(seconds(*took)), ..event }
-        }
-        EventKind::Exited { attempt: number, exit: of, ran, stopped_by_others } => Event {
-            attempt: attempt(number),
-            exit: Some(exit(of)),
-            ran_s: Some(seconds(*ran)),
-            stopped_by_others: Some(*stopped_by_others),
-            ..event
-        },
-        EventKind::BackingOff { delay, nth } => {
-            Event { delay_s: Some(seconds(*delay)), nth: Some(*nth), ..event }
-        }
-        EventKind::Stopping { attempt: number }
-        | EventKind::Killed { attempt: number }
-        | EventKind::Abandoned { attempt: number } => Event { attempt: attempt(number), ..event },
-        EventKind::Stopped { stage, why } => {
-            Event { stage: Some(stage.as_str().to_owned()), why: Some(why.as_str().to_owned()), ..event }
-        }
-        EventKind::NeedLost { need, grace } => {
-            Event { child: Some(need.to_string()), delay_s: Some(seconds(*grace)), ..event }
-        }
-        EventKind::StoppedForNeed { need } => Event { child: Some(need.to_string()), ..event },
-        EventKind::Quarantined(limit) => {
-            let retry = limit.retry_after.map(seconds);
-            Event { delay_s: retry, ..caused(event, &limit.path, limit.to_string()) }
-        }
-        EventKind::GaveUp(limit) => caused(event, &limit.path, limit.to_string()),
-        EventKind::StartFailed(failure) => caused(event, &failure.path, failure.to_string()),
-        EventKind::AutoShutdownFailed(failure) => caused(event, &failure.path, failure.to_string()),
-        EventKind::StillRuns(survivors) => Event { why: Some(survivors.to_string()), ..event },
-        EventKind::RestartSet { children } => Event { children: Some(*children as u64), ..event },
-        EventKind::Health { health: of, reason } => {
-            Event { health: Some(health(*of)), why: reason.as_ref().map(ToString::to_string), ..event }
-        }
-        EventKind::Unready { check, reason } => {
-            Event { check: Some(check.to_string()), why: Some(reason.to_string()), ..event }
-        }
-        EventKind::Stuck(poll) => {
-            Event { attempt: attempt(&poll.attempt), why: Some(poll.to_string()), ..event }
-        }
-        EventKind::Unstuck { attempt: number, after } => {
-            Event { attempt: attempt(number), took_s: Some(seconds(*after)), ..event }
-        }
-        EventKind::TimeJump { late, .. } => Event { delay_s: Some(seconds(*late)), ..event },
-        _ => event,
-    }
-}
-
-fn window(of: lib::LimitUse, shared: bool) -> Window {
-    Window { used: of.used, limit: of.limit, period_s: seconds(of.period), in_a_row: of.in_a_row, shared }
-}
-
-/// Returns a bound in seconds, or `None` for a bound that means none.
-fn bound(time: Duration) -> Option<f64> {
-    (time != Duration::MAX).then(|| seconds(time))
-}
-
-fn spec(of: &ChildSpec, strategy: Option<&'static str>) -> Spec {
-    let limit = |limit: lib::Limit| Limit {
-        restarts: (limit.restarts != lib::Limit::UNLIMITED).then_some(limit.restarts),
-        period_s: seconds(limit.period.min(Duration::from_secs(u64::from(u32::MAX)))),
-        give_up: limit.give_up.as_str().to_owned(),
-        retry_after_s: match limit.give_up {
-            lib::GiveUp::Quarantine { retry_after } => retry_after.map(seconds),
-            lib::GiveUp::Escalate => None,
-        },
-    };
-    let backoff = |backoff: lib::Backoff| SpecBackoff {
-        from_s: seconds(backoff.from),
-        to_s: seconds(backoff.to),
-        jitter: backoff.jitter.as_str().to_owned(),
-        reset_after_s: seconds(backoff.reset_after),
-    };
-    let edge = |edge: &lib::Edge| SpecEdge {
-        child: edge.child.to_string(),
-        condition: edge.condition.as_str().to_owned(),
-    };
-    let need = |need: &lib::Need| SpecNeed { child: need.child.to_string(), grace_s: seconds(need.grace) };
-    let check = |check: &lib::CheckSpec| SpecCheck {
-        check: check.name.to_string(),
-        kind: check.kind.as_str().to_owned(),
-        every_s: seconds(check.every),
-        timeout_s: seconds(check.timeout),
-        failures: check.failures,
-        successes: check.successes,
-    };
-    Spec {
-        kind: kind(of, strategy.is_some()).to_owned(),
-        restart: of.restart.as_str().to_owned(),
-        strategy: strategy.map(str::to_owned),
-        backoff: of.backoff.map(backoff),
-        limit: of.limit.map(limit),
-        reports_ready: of.ready == lib::Ready::Reported,
-        start_within_s: bound(of.start_within),
-        stop_within_s: bound(of.stop_within),
-        kill_wait_s: bound(of.kill_wait),
-        unready_for_s: seconds(of.unready_for),
-        run_within_s: of.run_within.map(seconds),
-        heartbeat_s: of.heartbeat.map(seconds),
-        after: of.after.iter().map(edge).collect(),
-        needs: of.needs.iter().map(need).collect(),
-        checks: of.checks().iter().map(check).collect(),
-    }
 }
 
 const fn outcome(of: &lib::Outcome) -> Outcome {
