@@ -112,10 +112,10 @@ impl Command<'_> {
 /// # Errors
 /// When there is none. Nothing was done then.
 fn agree(verb: &str, steps: &[PlanStep]) -> Result<(), Failure> {
-    let acting = steps.iter().filter(|step| step.step != KEEP).count();
-    if acting == 0 {
+    if steps.iter().all(|step| step.step == KEEP) {
         return Ok(());
     }
+    let acting = steps.iter().filter(|step| step.step != KEEP || is_included(step)).count();
     stderr(&plan_table(steps, Screen { colour: colour_on_stderr(), width: None }));
     let children = count(acting as u64, "child", "children");
     if !ask::is_possible() {
@@ -127,6 +127,11 @@ fn agree(verb: &str, steps: &[PlanStep]) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::failed("nothing was done"))
+}
+
+/// Returns `true` if the command on a supervisor above includes the child.
+fn is_included(step: &PlanStep) -> bool {
+    step.reason.starts_with("included in ")
 }
 
 /// Returns a plan as a table.

@@ -178,7 +178,8 @@ fn no_tree(found: &Found, here: Option<&Path>, access: Access) -> Failure {
     };
     let failure = Failure::new(EXIT_NO_TREE, text).lines(whereabouts(found));
     match (found.trees.as_slice(), access) {
-        ([], _) => failure.line("`liveoak up` starts one"),
+        ([], _) if found.silent.is_empty() => failure.line("`liveoak up` starts one"),
+        ([], _) => failure,
         ([only], Access::Changes) => failure
             .line(format!("a verb that changes something does not guess: add --tree {}", only.socket_name())),
         _ => failure.line("choose one with --tree NAME"),
@@ -217,4 +218,109 @@ fn file_folder(tree: &RunningTree) -> Option<PathBuf> {
 
 fn stem(socket: &Path) -> &str {
     socket.file_stem().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use liveoak::api::{Health, Timestamp, TreeState};
+    use std::time::SystemTime;
+
+    fn running(name: &str, file: &str, socket: &str) -> RunningTree {
+        let status = Status {
+            tree: name.to_owned(),
+            pid: 7,
+            file: Some(file.to_owned()),
+            state: TreeState::Alive,
+            ready: true,
+            health: Health::Healthy,
+            since: Timestamp(SystemTime::UNIX_EPOCH),
+            began: Timestamp(SystemTime::UNIX_EPOCH),
+            children: 1,
+            running: 1,
+            failing: 0,
+            mode: None,
+            modes: vec![],
+            failure: None,
+            blocked_by: vec![],
+            run: 1,
+            events_lost: 0,
+            version: "0".to_owned(),
+        };
+        RunningTree { server: Server::new(format!("/run/{socket}.sock")), status }
+    }
+
+    fn found(trees: &[(&str, &str, &str)]) -> Found {
+        let trees = trees.iter().map(|(name, file, socket)| running(name, file, socket)).collect();
+        Found { trees, silent: vec![] }
+    }
+
+    /// Returns the socket that was chosen, or the exit code and the text of the failure.
+    fn chosen(result: Result<Server, Failure>) -> Result<String, (u8, String)> {
+        let socket = |server: Server| server.socket().display().to_string();
+        result.map(socket).map_err(|failure| (failure.code, failure.to_string()))
+    }
+
+    fn from_folder(found: &Found, here: &str, access: Access) -> Result<String, (u8, String)> {
+        chosen(by_folder(found, Some(Path::new(here)), access))
+    }
+
+    #[test]
+    fn the_tree_of_the_nearest_folder_above_is_chosen_and_only_readers_take_the_only_other_one() {
+        let both = found(&[("outer", "/p/liveoak.toml", "outer"), ("inner", "/p/a/x.toml", "inner")]);
+        for access in [Access::Reads, Access::Changes] {
+            assert_eq!(from_folder(&both, "/p/a/b/c", access), Ok("/run/inner.sock".to_owned()));
+            assert_eq!(from_folder(&both, "/p/ab", access), Ok("/run/outer.sock".to_owned()));
+            let (code, text) = from_folder(&both, "/q", access).unwrap_err();
+            assert_eq!(code, 4);
+            assert!(text.contains("no tree has its file in /q or above it"), "{text}");
+            assert!(text.contains("inner runs: process 7, of /p/a/x.toml, socket /run/inner.sock"), "{text}");
+            assert!(text.contains("choose one with --tree NAME"), "{text}");
+        }
+        let one = found(&[("outer", "/p/liveoak.toml", "outer")]);
+        assert_eq!(from_folder(&one, "/q", Access::Reads), Ok("/run/outer.sock".to_owned()));
+        let (code, text) = from_folder(&one, "/q", Access::Changes).unwrap_err();
+        assert_eq!(code, 4);
+        assert!(text.contains("add --tree outer"), "{text}");
+    }
+
+    #[test]
+    fn two_trees_with_their_file_in_one_folder_are_listed_instead_of_guessed() {
+        let both = found(&[("a", "/p/a.toml", "a"), ("b", "/p/b.toml", "b")]);
+        let (code, text) = from_folder(&both, "/p", Access::Reads).unwrap_err();
+        assert_eq!(code, 4);
+        assert!(text.contains("2 trees have their file in /p"), "{text}");
+        assert!(text.contains("a runs") && text.contains("b runs"), "{text}");
+    }
+
+    #[test]
+    fn without_a_tree_the_failure_says_where_it_looked_and_what_does_not_answer() {
+        let (code, text) = from_folder(&Found::default(), "/p", Access::Reads).unwrap_err();
+        assert_eq!(code, 4);
+        assert!(text.contains("no tree runs") && text.contains("looked for sockets in "), "{text}");
+        let silent =
+            Found { trees: vec![], silent: vec![("/run/x.sock".into(), "x is suspended".to_owned())] };
+        let (_, text) = from_folder(&silent, "/p", Access::Reads).unwrap_err();
+        assert!(text.contains("no tree answers") && text.contains("x is suspended"), "{text}");
+        let also = Found { silent: silent.silent, ..found(&[("a", "/q/a.toml", "a")]) };
+        assert!(from_folder(&also, "/p", Access::Reads).is_err(), "it is not the only one");
+    }
+
+    #[test]
+    fn a_name_of_two_trees_lists_both_and_the_name_of_a_socket_tells_them_apart() {
+        let both = found(&[("shop", "/p/a.toml", "shop"), ("shop", "/q/a.toml", "shop-1234abcd")]);
+        let named = |name: &str| chosen(by_name(&both, name));
+        let (code, text) = named("shop").unwrap_err();
+        assert_eq!(code, 4);
+        assert!(
+            text.contains("2 trees are called shop") && text.contains("/run/shop-1234abcd.sock"),
+            "{text}"
+        );
+        assert_eq!(named("shop-1234abcd"), Ok("/run/shop-1234abcd.sock".to_owned()));
+        let (code, text) = named("shpo").unwrap_err();
+        assert_eq!(code, 4);
+        assert!(text.contains("no tree is called shpo; did you mean shop?"), "{text}");
+        let one = found(&[("shop", "/p/a.toml", "shop")]);
+        assert_eq!(chosen(by_name(&one, "/shop")), Ok("/run/shop.sock".to_owned()));
+    }
 }

@@ -20,8 +20,9 @@ const MAX_LISTED: usize = 20;
 
 /// Runs `liveoak ps`.
 pub(crate) async fn ps(args: &PsArgs) -> Done {
+    let asked = paths::all_cleaned(&args.paths)?;
     let server = find(&args.target, Access::Reads).await?;
-    let children = children(&server, &args.paths).await?;
+    let children = children(&server, asked).await?;
     if args.target.json {
         print::json(&children)?;
     } else {
@@ -31,12 +32,12 @@ pub(crate) async fn ps(args: &PsArgs) -> Done {
 }
 
 /// Returns the children that are meant, each once, or all.
-pub(crate) async fn children(server: &Server, given: &[String]) -> Result<Vec<Child>, Failure> {
-    if given.is_empty() {
+async fn children(server: &Server, asked: Vec<String>) -> Result<Vec<Child>, Failure> {
+    if asked.is_empty() {
         return Ok(server.get("/v1/children").await?);
     }
     let mut children: Vec<Child> = Vec::new();
-    for path in paths::all_cleaned(given)? {
+    for path in asked {
         if paths::is_pattern(&path) {
             let matching = with_query("/v1/children", &[("path", path)]);
             children.extend(server.get::<Vec<Child>>(&matching).await?);

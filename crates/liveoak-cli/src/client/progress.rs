@@ -82,11 +82,11 @@ async fn tell(server: &Server, watched: Watched) {
 async fn look(server: &Server, watched: &Watched) -> Option<(String, String)> {
     match watched {
         Watched::Nothing(what) => Some(((*what).to_owned(), (*what).to_owned())),
-        Watched::Child(path) => explained(server, path, 0).await,
+        Watched::Child(path) => explained(server, path, 0).await.or_else(answer),
         Watched::Commanded(paths) => {
             let children: Vec<Child> = server.get("/v1/children").await.ok()?;
             let is_meant = |child: &Child| paths.iter().any(|path| is_of(&child.path, path));
-            unsettled(server, children.into_iter().filter(is_meant).collect()).await
+            unsettled(server, children.into_iter().filter(is_meant).collect()).await.or_else(answer)
         }
         Watched::Tree => {
             let children: Vec<Child> = server.get("/v1/children").await.ok()?;
@@ -94,7 +94,10 @@ async fn look(server: &Server, watched: &Watched) -> Option<(String, String)> {
             let up: Vec<Child> =
                 children.into_iter().filter(|child| !child.is_parent() && is_up(child)).collect();
             let stopping = up.iter().position(|child| child.state == State::Stopping).unwrap_or(0);
-            explained(server, &up.get(stopping)?.path, up.len() - 1).await
+            match up.get(stopping) {
+                Some(child) => explained(server, &child.path, up.len() - 1).await.or_else(answer),
+                None => answer(),
+            }
         }
     }
 }
@@ -108,6 +111,12 @@ async fn unsettled(server: &Server, mut children: Vec<Child>) -> Option<(String,
     // What waits for a sibling says less than the sibling.
     children.sort_by_key(|child| (child.is_parent(), child.state == State::Waiting));
     explained(server, &children.first()?.path, children.len() - 1).await
+}
+
+/// Returns the line for a wait that no child explains.
+fn answer() -> Option<(String, String)> {
+    let text = "the answer of the tree".to_owned();
+    Some((text.clone(), text))
 }
 
 async fn explained(server: &Server, path: &str, more: usize) -> Option<(String, String)> {
