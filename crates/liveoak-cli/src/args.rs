@@ -1,10 +1,12 @@
 //! The command line. Help texts are written for people who read nothing else.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 
+use crate::client::args::ClientCommand;
 use liveoak_config::DEFAULT_FILE;
 
 /// Starts, restarts and stops the programs that a file declares.
@@ -37,6 +39,9 @@ pub(crate) enum Subcommand {
     ///
     /// Save it next to your file, and put this line at the top of the file: #:schema ./liveoak.schema.json
     Schema,
+    /// The verbs that speak to a running tree.
+    #[command(flatten)]
+    Client(ClientCommand),
 }
 
 /// The command line of `liveoak check`.
@@ -59,6 +64,9 @@ pub(crate) struct UpArgs {
     /// Stop the tree after this time, for example 15s or 1m30s
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub(crate) run_for: Option<Duration>,
+    /// Start only the children of this mode of the file, with what they come after; default: all that are not manual
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mode: Option<String>,
     /// Write the stop report to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
@@ -68,7 +76,28 @@ pub(crate) struct UpArgs {
     /// The level of Liveoak's own log; messages about the run and the stop report are always written
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Info)]
     pub(crate) log_level: LogLevel,
-    /// Print the errors of the file as one JSON document on stdout
+    /// Start in the background, and answer when the tree is ready or has failed
+    ///
+    /// The output of the programs is kept for `liveoak logs`. Messages about the run itself go to the file `log` in the folder
+    /// of the tree, which the answer names.
+    #[arg(short = 'd', long, conflicts_with = "no_control")]
+    pub(crate) detach: bool,
+    /// With -d: answer after this time at the latest, for example 30s; the tree goes on starting
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "detach", default_value = "60s")]
+    pub(crate) within: Duration,
+    /// The process that -d has started
+    #[arg(long, hide = true)]
+    pub(crate) in_background: bool,
+    /// Open no control socket: other commands cannot reach the tree
+    #[arg(long, conflicts_with_all = ["socket", "listen"])]
+    pub(crate) no_control: bool,
+    /// Open the control socket at this path; without it, at that of the variable LIVEOAK_SOCKET
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Also answer on this TCP address, for callers with the token, for example 127.0.0.1:7777
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Print the errors of the file, or with -d the answer, as one JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
 }

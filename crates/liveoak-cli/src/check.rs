@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use liveoak::process::{CommandLine, Probe, ProbeKind};
-use liveoak::{CheckSpec, ChildSpec, Criticality, Limit, Name, Need, Role, SpecWarning};
+use liveoak::{CheckSpec, ChildSpec, Criticality, Glob, Limit, Name, Need, Role, SpecWarning};
 use liveoak_config::{
-    ChildConfig, Config, Diagnostics, Form, ProgramConfig, SupervisorConfig, ValueWarning, format_duration,
-    load_and_tell, one_line,
+    ChildConfig, Config, Diagnostics, Form, Mode, ProgramConfig, SupervisorConfig, ValueWarning,
+    format_duration, load_and_tell, one_line,
 };
 use serde_json::{Value, json};
 use tracing::Level;
@@ -89,7 +89,18 @@ fn overview(config: &Config) -> String {
         counted(overview.supervisors, "supervisor"),
         format_duration(config.spec.stop_within),
     );
-    verdict + &output::table("", &overview.rows)
+    verdict + &output::table("", &overview.rows) + &modes(config)
+}
+
+/// Returns the modes as a table below the tree, if the file has any.
+fn modes(config: &Config) -> String {
+    if config.modes.is_empty() {
+        return String::new();
+    }
+    let run = |mode: &Mode| mode.run.iter().map(Glob::as_str).collect::<Vec<_>>().join(", ");
+    let rows = config.modes.iter().map(|mode| [mode.name.to_string(), one_line(&run(mode)).into_owned()]);
+    let rows: Vec<_> = std::iter::once(["MODE", "RUN"].map(str::to_owned)).chain(rows).collect();
+    format!("\n{}", output::table("", &rows))
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -113,7 +124,10 @@ impl Overview<'_> {
     fn add_children(&mut self, supervisor: &SupervisorConfig, above: &str) {
         for child in &supervisor.children {
             let path = format!("{above}/{}", child.name);
-            let restart = child.spec.restart.as_str();
+            let restart = match child.spec.manual {
+                true => format!("{}, manual", child.spec.restart),
+                false => child.spec.restart.to_string(),
+            };
             let after: Vec<String> =
                 child.spec.after.iter().map(|edge| format!("{} {}", edge.child, edge.condition)).collect();
             let after = if after.is_empty() { "-".to_owned() } else { after.join(", ") };
@@ -123,7 +137,7 @@ impl Overview<'_> {
                     for (number, program) in shown_replicas(program) {
                         let ready = ready_text(&program, &child.spec, self.folder);
                         let runs = cut(&command_text(&program.command, self.folder));
-                        self.row([&format!("{path}{number}"), restart, &ready, &after, &runs]);
+                        self.row([&format!("{path}{number}"), &restart, &ready, &after, &runs]);
                     }
                 }
                 // A file with kinds is refused: this program has none.
@@ -131,7 +145,7 @@ impl Overview<'_> {
                 Form::Supervisor(supervisor) => {
                     self.supervisors += 1;
                     let runs = runs_supervisor(supervisor);
-                    self.row([&path, restart, "when its children are ready", &after, &runs]);
+                    self.row([&path, &restart, "when its children are ready", &after, &runs]);
                     self.add_children(supervisor, &path);
                 }
             }
@@ -214,8 +228,13 @@ fn document(config: &Config, missing: &[MissingProgram]) -> Value {
         "name": config.name.as_str(),
         "stop_within": config.spec.stop_within.as_secs_f64(),
         "supervisor": supervisor_json(&config.expanded().root, &format!("/{}", config.name)),
+        "modes": config.modes.iter().map(mode_json).collect::<Vec<_>>(),
         "warnings": warnings,
     })
+}
+
+fn mode_json(mode: &Mode) -> Value {
+    json!({ "name": mode.name.as_str(), "run": mode.run.iter().map(Glob::as_str).collect::<Vec<_>>() })
 }
 
 fn command_warnings_json(config: &Config) -> impl Iterator<Item = Value> {
@@ -291,6 +310,7 @@ fn child_json(child: &ChildConfig, parent: &str) -> Value {
     let mut document = json!({
         "path": path,
         "line": child.line,
+        "start": if spec.manual { "manual" } else { "auto" },
         "restart": spec.restart.as_str(),
         "backoff": backoff,
         "limit": spec.limit.as_ref().map(limit_json),

@@ -2,11 +2,13 @@
 //!
 //! - `args`: the command line
 //! - `check`, `up`: the commands; `liveoak-config` reads the file for them, and contains the schema
+//! - `client`: the verbs that speak to a running tree
 //! - `programs`: which programs of a file are missing
 //! - `output`: writes to stdout and stderr; while a tree runs, `up` writes through its own `writer`
 
 mod args;
 mod check;
+mod client;
 mod output;
 mod programs;
 mod up;
@@ -64,7 +66,9 @@ fn run_here() -> ExitCode {
         args::Subcommand::Schema => {
             output::stdout(&format!("{:#}\n", liveoak_config::schema())).map(|()| ExitCode::SUCCESS)
         }
+        args::Subcommand::Up(args) if args.detach => Ok(client::up_in_background(&args)),
         args::Subcommand::Up(args) => up::run(&args),
+        args::Subcommand::Client(command) => Ok(client::run(command)),
     };
     code_of(written)
 }

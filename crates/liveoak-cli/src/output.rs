@@ -9,6 +9,9 @@ use liveoak_config::one_line;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+/// Colours (SGR, ECMA-48) for the paths of children that are readable on dark and on light backgrounds.
+pub(crate) const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94", "93"];
+
 /// Writes a text to stdout.
 ///
 /// # Errors
@@ -17,6 +20,17 @@ pub(crate) fn stdout(text: &str) -> io::Result<()> {
     match write_all(rustix::stdio::stdout(), text.as_bytes()) {
         Err(Errno::PIPE) => Ok(()),
         written => Ok(written?),
+    }
+}
+
+/// Writes a text to stdout. Returns `false` if the reader has closed the pipe.
+///
+/// # Errors
+/// Returns every other error of the system.
+pub(crate) fn stdout_while_open(text: &str) -> io::Result<bool> {
+    match write_all(rustix::stdio::stdout(), text.as_bytes()) {
+        Err(Errno::PIPE) => Ok(false),
+        written => Ok(written.map(|()| true)?),
     }
 }
 
@@ -53,20 +67,22 @@ pub(crate) fn escaped_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(json.chars().map(escaped).collect())
 }
 
-/// Returns `true` if stderr is to be coloured: it is a terminal that can show colours, and `NO_COLOR` is not set.
+/// Returns `true` if stderr is to be coloured: it is a terminal that can show colours, or `CLICOLOR_FORCE` is set, and
+/// `NO_COLOR` is not set.
 pub(crate) fn colour_on_stderr() -> bool {
-    io::stderr().is_terminal() && colour_is_wanted()
+    colour_is_wanted(io::stderr().is_terminal())
 }
 
 /// Returns `true` if stdout is to be coloured, by the same rule.
 pub(crate) fn colour_on_stdout() -> bool {
-    io::stdout().is_terminal() && colour_is_wanted()
+    colour_is_wanted(io::stdout().is_terminal())
 }
 
-fn colour_is_wanted() -> bool {
+fn colour_is_wanted(terminal: bool) -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    !refused && !dumb
+    !refused && (forced || terminal && !dumb)
 }
 
 /// Returns rows as lines of aligned columns, each line after `indent`. The last column is not padded. Control characters are escaped.

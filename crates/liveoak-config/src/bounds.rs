@@ -19,11 +19,15 @@ pub(crate) const MAX_CHILDREN: u64 = 10_000;
 pub(crate) const MAX_EDGES: u64 = 100_000;
 /// How many replicas one child may have.
 pub(crate) const MAX_REPLICAS: u64 = 1024;
+/// How many modes a file may declare.
+pub(crate) const MAX_MODES: usize = 100;
+/// How many patterns all modes of a file may have together. Each is compared with each child.
+pub(crate) const MAX_PATTERNS: usize = 1000;
 /// The longest name of a child, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 64;
 /// The longest time that may be written: ten years. Longer values are assumed to be typing errors.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(3650 * 24 * 60 * 60);
-/// How many errors are printed for people; the rest are counted.
+/// How many errors are printed for people, and how many warnings about values are kept; the rest are counted.
 pub(crate) const MAX_SHOWN: usize = 50;
 /// How many errors are kept at all (and given by `--json`); the rest are counted.
 pub(crate) const MAX_KEPT: usize = 1000;

@@ -16,7 +16,9 @@ pub trait FromFile: Sized {
     /// `kinds`. Nothing is started.
     ///
     /// The output of programs goes to the log (`tracing`, target `liveoak::output`). The defaults are those of the file:
-    /// a child that fails in a first start is tried again, and one that exceeds its limit is quarantined.
+    /// a child that fails in a first start is tried again, and one that exceeds its limit is quarantined. The modes of the
+    /// file are those of the tree; [`start_in_mode`](Supervisor::start_in_mode) chooses one, else all children start that are
+    /// not manual.
     ///
     /// # Errors
     /// Everything that is wrong with the file, each error with its place. `Display` shows them as `liveoak check` does.
@@ -34,7 +36,10 @@ impl Config {
     #[must_use]
     pub fn supervisor(&self, finish: &dyn Fn(Program) -> Program) -> Supervisor {
         let expanded = self.expanded();
-        supervisor(self.name.as_str(), &expanded.root, finish).stop_within(self.spec.stop_within)
+        let tree = supervisor(self.name.as_str(), &expanded.root, finish).stop_within(self.spec.stop_within);
+        self.modes.iter().fold(tree, |tree, mode| {
+            tree.mode(mode.name.as_str(), mode.run.iter().map(|pattern| pattern.as_str()))
+        })
     }
 }
 
@@ -48,6 +53,10 @@ fn supervisor(name: &str, from: &SupervisorConfig, finish: &dyn Fn(Program) -> P
         .children(from.children.iter().map(|declared| child(declared, finish)));
     let to = match &spec.defaults {
         Some(defaults) => to.defaults(**defaults),
+        None => to,
+    };
+    let to = match spec.max_starting {
+        Some(children) => to.max_starting(children),
         None => to,
     };
     match spec.intensity {
@@ -84,6 +93,7 @@ fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
         restart: spec.restart,
         backoff: spec.backoff,
         limit: spec.limit,
+        manual: from.manual.unwrap_or(own.manual),
         significant: spec.significant,
         run_within: spec.run_within.or(own.run_within),
         after: spec.after.clone(),

@@ -5,7 +5,8 @@ use crate::args::Args;
 use crate::kinds::Kind;
 use crate::source::{is_stdin, shown_name};
 use liveoak_core::{
-    ChildDeclaration, ChildForm, ChildSpec, DeclaredAt, Edge, Name, Need, Path, SpecWarning, SupervisorSpec,
+    ChildDeclaration, ChildForm, ChildSpec, DeclaredAt, Edge, Mode, Name, Need, Path, SpecWarning,
+    SupervisorSpec,
 };
 use liveoak_process::{CommandLine, Probe};
 use std::collections::HashMap;
@@ -27,7 +28,10 @@ pub struct Config {
     pub spec: ChildSpec,
     /// The root supervisor.
     pub root: SupervisorConfig,
-    /// The warnings about values that are allowed but probably mistakes.
+    /// The modes, in the order of the file. Their patterns are paths without the name of the tree.
+    pub modes: Vec<Mode>,
+    /// The warnings about values that are allowed but probably mistakes: at most 50, and one of the tree that counts the
+    /// others.
     pub value_warnings: Vec<ValueWarning>,
 }
 
@@ -90,6 +94,8 @@ pub struct KindConfig {
     pub args: Args,
     /// How long it may take to stop, if the file says so. Otherwise the kind decides.
     pub stop_within: Option<Duration>,
+    /// Whether it starts only when it is asked for, if the file says so.
+    pub manual: Option<bool>,
     /// How long it is not ready any more before it is asked to stop, if the file says so.
     pub unready_for: Option<Duration>,
     /// The number of replicas, as of [`ProgramConfig::replicas`].

@@ -5,12 +5,13 @@
 //! that contradict each other). A new key needs an entry here, a line in the reader, a field in `config.rs` or in the
 //! core, a line in `check.rs` of `liveoak-cli` if it is shown there, a row in `docs/liveoak-toml.md`, and `cargo xtask bless`.
 
-use crate::bounds::MAX_REPLICAS;
+use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS};
 use crate::duration::format_duration;
 use crate::other_words::{
     FOR_BACKOFF, FOR_CHECK, FOR_CHILD, FOR_COMMAND, FOR_KIND, FOR_LIMIT, FOR_OUTPUT, FOR_READY, FOR_ROOT,
     FOR_STOP, OtherWords,
 };
+use crate::start::Start;
 use crate::types::{self, Key, Keys, Word as _};
 use liveoak_core::{
     AutoShutdown, Backoff, CheckSpec, ChildSpec, Criticality, FirstStart, GiveUp, Jitter, KILL_WAIT, Need,
@@ -64,6 +65,17 @@ keys! {
         name: || json!({ "type": "string", "pattern": types::NAME });
     }
 
+    const OF_ROOTS_MODES {
+        /// The modes, by name: named sets of children that shall run. `liveoak up --mode NAME` starts only those of one mode.
+        mode: || types::modes_schema(&MODE);
+    }
+
+    const OF_MODE {
+        /// Patterns for the paths of the children, without the name of the tree. A supervisor stands for all children below
+        /// it, and the name of a replica set for all its replicas. What the children come `after` comes along.
+        run: || json!({ "type": "array", "items": { "type": "string", "minLength": 1 } });
+    }
+
     const OF_SUPERVISORS {
         /// Which children a failure restarts: only the failed one, all, or the failed one and those after it.
         strategy: types::words_schema::<Strategy> => Strategy::default().as_str();
@@ -72,6 +84,8 @@ keys! {
         intensity: || types::table_schema(&LIMIT);
         /// In which order children start: one after another as declared, or side by side as soon as their `after` holds.
         order: types::words_schema::<Order> => Order::default().as_str();
+        /// How many children may be starting at the same time. Default: any number.
+        max_starting: || types::integer_schema(1, MAX_CHILDREN);
         /// Whether a child that fails before the supervisor has been ready is restarted. Default: the value of the supervisor
         /// above; at the top level "retry".
         first_start: types::words_schema::<FirstStart>;
@@ -182,6 +196,8 @@ keys! {
         /// How much depends on the child: it decides the severity of its events and log lines and, where neither the child nor its
         /// role says it, what happens when the limit is exceeded. Default: the severities of "normal", and nothing else.
         criticality: types::words_schema::<Criticality>;
+        /// Whether the child starts with its supervisor, or only when it is asked for, together with what it comes `after`.
+        start: types::words_schema::<Start> => Start::Auto.word();
         /// When the child is restarted: always, after a failure, or never.
         restart: types::words_schema::<Restart> => Restart::default().as_str();
         /// The delays before restarts, or false for none.
@@ -335,9 +351,12 @@ pub(crate) static ROOT: Keys = Keys {
     others: &[FOR_ROOT],
     ..keys(
         "A tree of programs for `liveoak up`.",
-        &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, OF_TABLE_OF_DEFAULTS, CHILDREN],
+        &[OF_ROOT, OF_SUPERVISORS, OF_ROOTS_STOP, OF_TABLE_OF_DEFAULTS, OF_ROOTS_MODES, CHILDREN],
     )
 };
+/// One of the modes.
+pub(crate) static MODE: Keys =
+    Keys { required: &["run"], ..keys("A named set of children that shall run.", &[OF_MODE]) };
 /// A child that runs a program.
 pub(crate) static PROGRAM: Keys = Keys {
     one_of: &["command", "shell"],

@@ -37,6 +37,7 @@ impl Reader<'_> {
         if let Some(time) = unready_for.filter(fits) {
             spec.set_unready_for(time);
         }
+        let manual = table.get("start").map(|_| spec.manual);
         let kind = table.get("kind").and_then(|node| self.known_kind(node));
         let before = self.problems.count();
         let args = self.args(table, kind.as_ref(), (1, replicas));
@@ -50,9 +51,15 @@ impl Reader<'_> {
             others.push(self.args(table, kind.as_ref(), (number, replicas)));
         }
         let form = match kind {
-            Some(kind) => {
-                Form::Kind(Box::new(KindConfig { kind, args, stop_within, unready_for, replicas, others }))
-            }
+            Some(kind) => Form::Kind(Box::new(KindConfig {
+                kind,
+                args,
+                stop_within,
+                manual,
+                unready_for,
+                replicas,
+                others,
+            })),
             None => {
                 let command = CommandLine::new("");
                 Form::Program(Box::new(ProgramConfig {

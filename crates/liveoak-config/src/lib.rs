@@ -15,13 +15,14 @@
 //!
 //! - `bounds`, `duration`, `text`: bounds, durations, pieces of messages
 //! - `other_words`: the words of other tools for the keys and values
-//! - `types`, `keys`: the table of keys, and the JSON Schema made from it
+//! - `types`, `start`, `keys`: the table of keys, and the JSON Schema made from it
 //! - `diagnostic`, `render`: errors as data, and how they look
 //! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
 //! - `shell_syntax`: finds shell syntax in a command
 //! - `fault`, `stand_in`, `args`, `kinds`: arguments as typed values, and the kinds that take them
 //! - `config`: the result; `defaults`: what children inherit; `reader`: the state of reading
 //! - `supervision`, `program`, `variables`, `kind`, `read_defaults`: the keys of a child and of `[defaults]`
+//! - `modes`: the modes of the tree
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file
 //! - `other_tools`: files of other tools, and how to translate them
@@ -44,6 +45,7 @@ mod keys;
 mod kind;
 mod kinds;
 mod load;
+mod modes;
 mod other_tools;
 mod other_words;
 mod plan;
@@ -57,6 +59,7 @@ mod shell_syntax;
 mod source;
 mod spec_errors;
 mod stand_in;
+mod start;
 mod stream;
 mod supervision;
 mod syntax;
@@ -84,7 +87,7 @@ pub use diagnostic::Diagnostics;
 pub use duration::{format_duration, parse_duration};
 pub use keys::schema;
 pub use kinds::{Kind, Kinds, LaunchError};
-pub use liveoak_core::{PlanAction, PlanStep};
+pub use liveoak_core::{Mode, PlanAction, PlanStep};
 pub use load::{load, load_and_tell, load_with};
 pub use plan::plan;
 pub use text::one_line;

@@ -90,7 +90,7 @@ other_words! {
         ["priority" "order"]
             => "children start in the order of the file; move it, or write `after`";
         ["autostart" "enabled" "enable" "disabled" "disable" "optional"]
-            => "every child of the file is started; to leave one out, put `#` before its lines";
+            => "the key is `start`, as in: start = \"manual\" (not started until it is asked for)";
         ["stdout" "stderr" "log" "logs" "logfile" "logging" "stdoutlogfile" "stderrlogfile"
          "standardoutput" "standarderror" "outfile" "errorfile" "loglocation" "outputfile"]
             => "the output goes to the stdout of `liveoak up`; for a file of its own write shell = \"exec server >>server.log 2>&1\"";

@@ -1,7 +1,7 @@
 //! The plan of a changed file: how the programs and kinds of two files differ, beside what the core compares.
 
 use crate::config::{Config, Form, KindConfig, ProgramConfig, SupervisorConfig};
-use liveoak_core::{BodyDifference, Path, PlanStep};
+use liveoak_core::{BodyDifference, Path, PlanAction, PlanStep};
 use liveoak_process::CommandLine;
 use std::collections::{BTreeSet, HashMap};
 
@@ -24,7 +24,16 @@ pub fn plan(old: &Config, new: &Config) -> Vec<PlanStep> {
         }
         _ => BodyDifference::default(),
     };
-    liveoak_core::plan(&old.declaration(), &new.declaration(), &body)
+    let mut steps = liveoak_core::plan(&old.declaration(), &new.declaration(), &body);
+    // The first step is that of the root, which has the modes.
+    if let Some(root) = steps.first_mut().filter(|_| old.modes != new.modes) {
+        let reason = "the modes differ".to_owned();
+        match root.step {
+            PlanAction::Keep => (root.step, root.reason) = (PlanAction::Change, reason),
+            _ => root.reason = format!("{}; {reason}", root.reason),
+        }
+    }
+    steps
 }
 
 fn restart(reason: String) -> BodyDifference {
@@ -59,6 +68,10 @@ fn kinds(old: &KindConfig, new: &KindConfig) -> BodyDifference {
     // Without these keys the kind decides, so the specs do not show all differences.
     if (old.stop_within, old.unready_for) != (new.stop_within, new.unready_for) {
         found.in_place.push("its `stop` differs".to_owned());
+    }
+    // Without the key the kind decides, so the specs do not show all differences.
+    if old.manual.is_some() != new.manual.is_some() {
+        found.in_place.push("its `start` differs".to_owned());
     }
     found
 }

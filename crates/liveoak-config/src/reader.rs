@@ -35,7 +35,9 @@ pub(crate) struct Reader<'a> {
     pub(crate) env_from_stdin: Option<Span>,
     /// The warnings so far: the dotted path of the value, and the text.
     pub(crate) warnings: Vec<(String, String)>,
-    /// The paths of these warnings.
+    /// The number of further warnings.
+    pub(crate) more_warnings: usize,
+    /// The paths of all warnings.
     pub(crate) warned: HashSet<String>,
     /// The place of the first `stdin = "inherit"`.
     pub(crate) inherits_stdin: Option<Span>,
@@ -101,6 +103,7 @@ impl<'a> Reader<'a> {
             env_files: HashMap::new(),
             env_from_stdin: None,
             warnings: Vec::new(),
+            more_warnings: 0,
             warned: HashSet::new(),
             inherits_stdin: None,
             defaults: Defaults::default(),

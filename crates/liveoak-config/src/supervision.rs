@@ -2,6 +2,7 @@
 
 use crate::keys::{BACKOFF, GIVE_UP, LIMIT, NEED};
 use crate::reader::{EdgePlace, Reader};
+use crate::start::Start;
 use crate::table::{Node, Table};
 use crate::text::escaped;
 use crate::types::MAX_RESTARTS;
@@ -16,6 +17,7 @@ impl Reader<'_> {
         if let Some(restart) = self.value(table, "restart", Node::word) {
             spec.set_restart(restart);
         }
+        spec.manual = self.value(table, "start", Node::word) == Some(Start::Manual);
         let significant = self.value(table, "significant", |node| node.boolean("significant = true"));
         spec.significant = significant.unwrap_or_default();
         if let Some(limit) = table.get("limit").and_then(|node| self.limit(node)) {

@@ -75,7 +75,9 @@ impl Reader<'_> {
         self.check_readers_of_stdin();
         let value_warnings = self.value_warnings(&path);
         let (file, folder) = (file.to_path_buf(), self.folder.to_path_buf());
-        Config { file, folder, name, spec, root, value_warnings }
+        let config = Config { file, folder, name, spec, root, modes: Vec::new(), value_warnings };
+        let modes = self.modes(table, &config);
+        Config { modes, ..config }
     }
 
     /// Reads the keys of a supervisor. `depth` counts the supervisors from the root to this one. `first_start` is the default.
@@ -92,6 +94,7 @@ impl Reader<'_> {
             order: self.word(table, "order"),
             auto_shutdown: self.word(table, "auto_shutdown"),
             intensity: table.get("intensity").and_then(|node| self.limit(node)),
+            max_starting: self.value(table, "max_starting", |node| node.integer(1, MAX_CHILDREN, "")),
             ..SupervisorSpec::default()
         };
         let mut defaults = self.merged_defaults(table);

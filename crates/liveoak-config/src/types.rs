@@ -139,6 +139,14 @@ pub(crate) fn children_schema() -> Value {
     })
 }
 
+pub(crate) fn modes_schema(mode: &Keys) -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": { "pattern": NAME },
+        "additionalProperties": table_schema(mode),
+    })
+}
+
 pub(crate) fn text_schema() -> Value {
     json!({ "type": "string", "minLength": 1 })
 }

@@ -3,6 +3,7 @@
 //! Values are taken literally. A value that a shell would expand is correct, but probably a mistake, so it is a
 //! [`ValueWarning`].
 
+use crate::bounds::MAX_SHOWN;
 use crate::config::ValueWarning;
 use crate::diagnostic::Diagnostic;
 use crate::env_file::{self, EnvFile};
@@ -70,11 +71,17 @@ impl Reader<'_> {
         variables
     }
 
-    /// Adds a warning about the value at a dotted path of the file, once.
+    /// Adds a warning about the value at a dotted path of the file, once. Beyond the number of errors that are shown,
+    /// warnings are only counted.
     pub(crate) fn warn(&mut self, path: &str, text: String) {
         // Replicas have the same values.
-        if self.warned.insert(path.to_owned()) {
+        if !self.warned.insert(path.to_owned()) {
+            return;
+        }
+        if self.warnings.len() < MAX_SHOWN {
             self.warnings.push((path.to_owned(), text));
+        } else {
+            self.more_warnings += 1;
         }
     }
 
@@ -88,7 +95,11 @@ impl Reader<'_> {
             }
             ValueWarning { child, field: field.to_owned(), text }
         };
-        std::mem::take(&mut self.warnings).into_iter().map(of_child).collect()
+        let more = (self.more_warnings > 0).then(|| {
+            let text = format!("the number of further warnings about values is {}", self.more_warnings);
+            ValueWarning { child: root.clone(), field: "values".to_owned(), text }
+        });
+        std::mem::take(&mut self.warnings).into_iter().map(of_child).chain(more).collect()
     }
 
     fn env_file(&mut self, node: &Node<'_>) -> Option<EnvFile> {

@@ -145,6 +145,7 @@ mod tests {
             assert!(widest.delay(step, u64::MAX) <= widest.ceiling(step));
             assert!(widest.ceiling(step) <= Duration::MAX);
         }
+        assert_eq!(widest.ceiling(64), widest.ceiling(63) * 2, "the ceiling doubles beyond 64 bits too");
         let longest = Backoff { from: Duration::MAX, to: Duration::MAX, ..backoff };
         assert_eq!(longest.ceiling(u32::MAX), Duration::MAX);
         assert_eq!(longest.delay(0, 0), Duration::ZERO);

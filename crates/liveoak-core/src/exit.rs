@@ -262,7 +262,7 @@ pub struct Panic {
     /// The backtrace, when backtraces are enabled, at most 64 KiB of it.
     pub backtrace: Option<String>,
     /// The part that panicked, if it was not the body itself: `factory`, `init`, `run`, `stop hook`, `destructor`,
-    /// `subtask`, `dedicated runtime`.
+    /// `subtask`, `dedicated runtime`; or `supervision`, if the tree itself has failed by a panic of Liveoak.
     pub during: Option<&'static str>,
 }
 

@@ -47,6 +47,8 @@ pub use history::{
     MAX_KEPT_COMMANDS, Span,
 };
 pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
+#[cfg(feature = "testing")]
+pub use machine::PanicAt;
 pub use machine::{
     Asker, Awaited, Command, Effect, Input, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, ModeStep, Moment,
     Outcome, Refusal, TreeCopy, Wanted,
@@ -55,10 +57,10 @@ pub use origin::{DeclaredAt, Origin, Text};
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};
 pub use snapshot::{CheckView, ChildState, ChildView, Health, IdleReason, Snapshot, WaitingFor};
 pub use spec::{
-    Above, AutoShutdown, BodyDifference, CheckKind, CheckSources, CheckSpec, ChildDeclaration, ChildForm,
-    ChildSpec, Condition, Criticality, Defaults, Description, Edge, FirstStart, GiveUp, GroupSpec, Jitter,
-    KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Mode,
-    Need, Order, PlanAction, PlanStep, PollLimit, Preset, Ready, Restart, RestartCodes, Role, Source,
+    Above, AutoShutdown, BodyDifference, BodyKind, CheckKind, CheckSources, CheckSpec, ChildDeclaration,
+    ChildForm, ChildSpec, Condition, Criticality, Defaults, Description, Edge, FirstStart, GiveUp, GroupSpec,
+    Jitter, KILL_WAIT, Limit, MAX_CHECKS, MAX_CHILDREN, MAX_DEPTH, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES,
+    Mode, Need, Order, PlanAction, PlanStep, PollLimit, Preset, Ready, Restart, RestartCodes, Role, Source,
     Sources, SpecError, SpecErrors, SpecProblem, SpecWarning, Strategy, SupervisorSpec, WhenStuck, Written,
     plan, start_order, tag_problem, title_problem,
 };

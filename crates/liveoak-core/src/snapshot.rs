@@ -221,8 +221,8 @@ pub enum IdleReason {
     StoppedByCommand,
     /// The child ended, or was about to start, while it was paused. It starts again when it is resumed.
     Paused,
-    /// The child is not wanted: the mode of the tree does not name it, and nothing that the mode names comes after it. A
-    /// change of the mode, or a command, starts it.
+    /// The child is not wanted: it is [manual](ChildSpec::manual), or the mode of the tree does not name it, and nothing that
+    /// is wanted comes after it. A change of the mode, a command, or a sibling that comes after it starts it.
     NotWanted,
     /// The child has ended and is not restarted. A command or the start of its supervisor starts it again, unless it
     /// can run only once. A restart set also starts it, unless it is temporary.
@@ -264,4 +264,6 @@ pub enum WaitingFor {
     RestartStop,
     /// The backoff of the sibling whose exit caused the restart of its restart set.
     RestartBackoff(Name),
+    /// A place: as many siblings are starting as the supervisor allows (`max_starting`).
+    Place,
 }

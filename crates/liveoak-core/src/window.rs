@@ -139,6 +139,21 @@ mod tests {
     }
 
     #[test]
+    fn the_use_of_a_window_counts_a_restart_exactly_one_period_old() {
+        let mut window = Window::default();
+        window.record(&limit(3, 1000), at(0));
+        assert_eq!(window.used(&limit(3, 1000), at(1000)), 1);
+        assert_eq!(window.used(&limit(3, 1000), Time::from_nanos(1_000_000_001)), 0);
+    }
+
+    #[test]
+    fn a_row_counts_no_further_than_its_type_and_never_begins_anew_by_itself() {
+        let mut row = FailureRow(u32::MAX);
+        assert_eq!(row.record(&limit(5, 1)), LimitCheck::Exceeded(u32::MAX));
+        assert_eq!(row.record(&Limit::unlimited()), LimitCheck::Allowed);
+    }
+
+    #[test]
     fn a_window_never_holds_more_than_its_limit_and_one() {
         let mut window = Window::default();
         for n in 0..1_000 {

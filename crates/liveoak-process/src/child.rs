@@ -21,7 +21,8 @@ use crate::spawn_failed::{cannot_check, start_failed};
 use crate::suspension::{Suspension, changed, until_continued};
 use liveoak_runtime::internal::{Either, race};
 use liveoak_runtime::{
-    Child, ChildSpec, Ctx, DeclaredAt, Exit, Health, Path, Restart, Survivors, common_settings,
+    BodyKind, Child, ChildSpec, Ctx, DeclaredAt, Exit, Health, OutputPiece, Path, Restart, Survivors,
+    common_settings,
 };
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -187,6 +188,7 @@ impl From<Program> for Child {
     fn from(program: Program) -> Self {
         let mut spec = program.spec;
         spec.ready = liveoak_runtime::Ready::Reported;
+        spec.body = BodyKind::Program;
         refuse_without_effect(&mut spec, program.probe.as_ref(), &program.checks);
         // The errors of programs are small values of this crate.
         spec.keep_error = true;
@@ -352,12 +354,16 @@ impl ProgramRunner {
 
     /// Returns the function that gets each line of output and passes it to the probe and the sink.
     fn delivery(&self, ctx: &Ctx, probe: Option<ProbeRun>) -> impl FnMut(OutputLine<'_>) + Send + 'static {
-        let (path, sink) = (ctx.path(), Arc::clone(&self.sink));
+        let (path, sink, ctx) = (ctx.path(), Arc::clone(&self.sink), ctx.clone());
         let mut joined = JoinedLines::default();
         move |line| {
             if let Some(probe) = &probe {
                 joined.with_line(line, |so_far| probe.observe(so_far));
             }
+            ctx.wrote(&path, |path, attempt| {
+                let OutputLine { stream, text, continued, continues } = line;
+                OutputPiece { path, attempt, stream: stream.as_str(), text, continued, continues }
+            });
             sink(&path, line);
         }
     }

@@ -23,7 +23,7 @@ pub const IDENTITY_VARIABLES: [&str; 3] = ["LIVEOAK_PATH", "LIVEOAK_REPLICA", "L
 
 /// Variables that were meant for the current process: they name a descriptor that children do not get, a service manager
 /// that expects messages from the current process, or a former working directory.
-const OF_PARENT: [&str; 13] = [
+const OF_PARENT: [&str; 14] = [
     // The present and the former working directory of the current process. Children get a `PWD` of their own.
     "PWD",
     "OLDPWD",
@@ -42,6 +42,8 @@ const OF_PARENT: [&str; 13] = [
     // Listening sockets of Server::Starter and of Einhorn.
     "SERVER_STARTER_PORT",
     "EINHORN_FDS",
+    // The control socket of a tree in the current process.
+    "LIVEOAK_SOCKET",
 ];
 
 /// The variables in which make and Cargo pass options, among them those of a jobserver, to the commands that they run.

@@ -34,35 +34,40 @@ pub use api::main::{Main, main};
 pub use api::mode::ModePlan;
 pub use api::mode_report::{FailedStep, ModeEnd, ModeReport, OnFailure};
 pub use api::pending_tree::{NotBegun, PendingTree};
+pub use api::scale::ScalePlan;
 pub use api::scope::Scoped;
 pub use api::service::{Init, Service};
+pub use api::stop::Stop;
 pub use api::subtask::{CheckedSubtask, Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
 pub use api::tree::{NotReady, Tree, TreeHandle};
+pub use api::tree_health::RuntimeEnded;
 pub use attempt::body::{BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;
 pub use engine::ended::{Ended, FinalReport, TreeFailure, TreeHealth, TreePhase};
 pub use engine::event_filter::EventFilter;
 pub use engine::events::{EventOrLost, Events};
+pub use engine::output::{OutputPiece, OutputWatched};
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, CheckKind, CheckSources, CheckSpec,
-    CheckView, ChildHistory, ChildId, ChildSpec, ChildState, ChildView, Command, CommandRecord, Condition,
-    Criticality, DeclaredAt, Defaults, Description, Edge, Event, EventKind, Exit, ExitRecord, Explanation,
-    Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason, Jitter, KILL_WAIT, Limit,
-    LimitExceeded, LimitUse, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS, MAX_REASON_BYTES,
-    MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, NameError, Need, Order, Origin, Outcome, Panic, Path,
-    PlanAction, PlanStep, PollLimit, Preset, Ready, Refusal, Restart, RestartCodes, RestartRequest, Role,
-    Severity, Snapshot, Source, Sources, SpecError, SpecErrors, SpecProblem, SpecWarning, Standing,
-    StartFailure, StopEntry, StopReport, StopStage, Strategy, StuckPoll, Survivors, Text, Time, Unhealthy,
-    Wait, WaitingFor, WhenStuck, Written,
+    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, BodyKind, CheckKind, CheckSources,
+    CheckSpec, CheckView, ChildHistory, ChildId, ChildSpec, ChildState, ChildView, Command, CommandRecord,
+    Condition, Criticality, DeclaredAt, Defaults, Description, Edge, Event, EventKind, Exit, ExitRecord,
+    Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason, Jitter,
+    KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS,
+    MAX_REASON_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, NameError, Need, Order, Origin,
+    Outcome, Panic, Path, PlanAction, PlanStep, PollLimit, Preset, Ready, Refusal, Restart, RestartCodes,
+    RestartRequest, Role, Severity, Snapshot, Source, Sources, SpecError, SpecErrors, SpecProblem,
+    SpecWarning, Standing, StartFailure, StopEntry, StopReport, StopStage, Strategy, StuckPoll, Survivors,
+    Text, Time, Unhealthy, Wait, WaitingFor, WhenStuck, Written,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.
 #[doc(hidden)]
 pub mod internal {
     pub use crate::api::child::{add_need, edge};
+    pub use crate::engine::event_line::event_text;
     pub use crate::util::limits::{THREADS_OF_A_TREE, check_resources, create_runtime, shortage};
     pub use crate::util::log::{flush_log, log, log_text};
     pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};

@@ -27,6 +27,7 @@ use crate::engine::events::{EventOrLost, Events};
 use crate::util::in_place::InPlace;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::{Either, race};
+pub use liveoak_core::PanicAt;
 use liveoak_core::{ChildView, Event, Exit, Health, Path};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -44,6 +45,13 @@ pub fn paused<F: Future>(test: F) -> F::Output {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     let _in_place = InPlace::begin();
     built.unwrap_or_else(|error| panic!("no runtime for the test: {error}")).block_on(test)
+}
+
+/// Makes the supervision machine of a tree panic once, at the next moment of the kind `at`, so that a test sees how a program
+/// meets the failure of its own supervision. The tree then fails as a whole: all children are stopped, every caller that waits
+/// is answered, and [`final_report`](TreeHandle::final_report) tells the panic.
+pub fn break_machine(tree: &TreeHandle, at: PanicAt) {
+    tree.inner.state().machine.panic_at(at);
 }
 
 /// How long a test waits, in the runtime's time.

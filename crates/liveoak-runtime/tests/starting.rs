@@ -258,3 +258,33 @@ fn a_tree_with_nothing_in_it_is_ready_and_stops() {
         eventually("nothing more", || true).await;
     });
 }
+
+#[test]
+fn no_more_children_and_members_than_allowed_are_starting_and_the_others_say_that_they_wait_for_a_place() {
+    paused(async {
+        let slow = |ctx: Ctx| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            ctx.ready();
+            ctx.stopping().await;
+        };
+        let pool = Group::new("pool", move |ctx, _: std::sync::Arc<u32>| slow(ctx));
+        let pool = pool.reports_ready(Duration::from_secs(9)).max_starting(1);
+        let jobs = pool.handle();
+        let names = ["a", "b", "c", "d", "e"];
+        let children = names.map(|name| Child::task(name, slow).reports_ready());
+        let tree = Supervisor::new("t").order(Order::Edges).max_starting(2).children(children).child(pool);
+        let tree = tree.begin().expect("a good spec");
+        let waits =
+            |view: &ChildView| matches!(view.state, ChildState::Waiting { what: WaitingFor::Place, .. });
+        tree.wait_for("/t/e", waits).await.expect("it waits");
+        let began = tree.now();
+        tree.ready().await.expect("it starts");
+        assert_eq!(tree.now().since(began), Duration::from_secs(3), "two at a time");
+        let members: Vec<_> = (0..3).map(|n| jobs.spawn(std::sync::Arc::new(n)).expect("a member")).collect();
+        assert!(members[2].view().is_some_and(|view| waits(&view)));
+        members[2].ready().await.expect("it starts");
+        assert_eq!(tree.now().since(began), Duration::from_secs(6), "one after another");
+        let explained = tree.explain("/t/a").expect("a child");
+        assert!(explained.to_string().contains("running"));
+    });
+}

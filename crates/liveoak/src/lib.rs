@@ -103,7 +103,7 @@
 //! heartbeat, health, subtasks.
 //!
 //! A child may have checks, which are tried on an interval: [`Child::readiness`] makes a child unready while the check fails,
-//! [`Child::liveness`] restarts it, and [`Child::startup`] decides when it is ready. [`Tree::check_now`] asks all checks once.
+//! [`Child::liveness`] restarts it, and [`Child::startup`] decides when it is ready. [`TreeHandle::check_now`] asks all checks once.
 //! A child that reports its health itself ([`Ctx::health`]) declares it ([`Child::reports_health`]).
 //!
 //! [`Supervisor::watch_polls`] and [`Child::watch_polls`] name a child whose code blocks its thread, while it does, and also if
@@ -123,16 +123,20 @@
 //! | task | call |
 //! |---|---|
 //! | start, stop, restart or remove a child by its path | [`TreeHandle::restart_child`] and the like |
+//! | stop within a time that is said at the call | [`TreeHandle::stop_with`], [`ChildHandle::stop_with`] with a [`Stop`] |
 //! | let no end of a child be followed by a restart, until further notice | [`TreeHandle::pause_child`], [`TreeHandle::resume_child`] |
 //! | take a child out of service, and put it back | [`TreeHandle::quarantine_child`], [`TreeHandle::release_child`] |
 //! | get the handle of a child | [`TreeHandle::child`], [`TreeHandle::add_child`], [`spawn`], [`GroupHandle::spawn`] |
 //! | wait for the exit of an attempt, or for readiness | [`ChildHandle::exited`], [`ChildHandle::ready`] |
 //! | add a member and get its exit | [`GroupHandle::run`] |
 //! | list the members of a group | [`GroupHandle::members`] |
+//! | change the number of members, after a look at what would be done | [`GroupHandle::scale`], [`GroupHandle::plan_scale`] |
 //! | command many children, after a look at what would be done | [`TreeHandle::plan`] with a [`Glob`] |
 //! | change to another set of children that shall run, after a look at the difference | [`Supervisor::mode`], [`TreeHandle::plan_mode`] |
+//! | list a child, and start it only when it is asked for | [`Child::manual`], [`TreeHandle::start_child`] |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
 //! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
+//! | bound how many children start side by side, also after a common failure | [`Supervisor::max_starting`], [`Group::max_starting`] |
 //! | let others turn away from a child before it is asked to stop | [`Child::unready_for`] |
 //! | run a tree until a future is done | [`Supervisor::run_until`] |
 //! | run foreign code as code of a child, or let it spawn children | [`Ctx::scope`], [`TreeHandle::scope`], [`ChildHandle::scope`] |
@@ -316,6 +320,13 @@
 //! [final report](TreeHandle::final_report): when it began and ended, who asked for the end, what failed first, and how each
 //! child was stopped.
 //!
+//! # See and steer it from outside
+//!
+//! With the feature `control`, one line opens a control socket: `supervisor.control(Control::default())`. The program `liveoak`
+//! then shows and commands the tree (`liveoak ps`, `explain`, `events -f`, `restart`), and so does any HTTP client. The page
+//! `docs/control.md` lists the routes. The feature `serde` alone has the same values as types ([`mod@api`]), for a program with an
+//! interface of its own.
+//!
 //! # When not to use it
 //!
 //! For actors with mailboxes, use an actor framework. For a few tasks that should all end when one of them ends,
@@ -325,15 +336,16 @@
 //!
 //! - `process` (default): programs as children. Linux.
 //! - `config`: [`Kinds`] and `Supervisor::from_file`; [`config`](mod@config).
+//! - `control`: [`mod@control`], a control socket. It includes `serde`: [`mod@api`].
 //! - `log`: `liveoak::log`, a log of the program on stderr.
 //! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
 //! - `tokio-util`: `Ctx::cancellation_token`, for libraries that want a `CancellationToken` of tokio-util.
 
 // What users build a tree from.
 pub use liveoak_runtime::{
-    AutoShutdown, Backoff, Check, CheckKind, CheckSpec, Child, Condition, Criticality, DedicatedRuntime,
-    Defaults, FirstStart, GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order, PendingTree,
-    PollLimit, Preset, Restart, Role, Service, Strategy, Supervisor, WhenStuck,
+    AutoShutdown, Backoff, BodyKind, Check, CheckKind, CheckSpec, Child, Condition, Criticality,
+    DedicatedRuntime, Defaults, FirstStart, GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order,
+    PendingTree, PollLimit, Preset, Restart, Role, Service, Strategy, Supervisor, WhenStuck,
 };
 
 // Modes: named sets of children that shall run.
@@ -355,9 +367,10 @@ pub use liveoak_runtime::{
     Added, AutoShutdownFailure, BackoffUse, CheckAnswer, CheckView, ChildHandle, ChildHistory, ChildId,
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
-    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, Path, PlannedStep, Severity,
-    Snapshot, Source, Sources, Standing, Step, StepResult, StopEntry, StopReport, StopStage, StuckPoll,
-    Survivors, Text, Time, Tree, TreeFailure, TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, OutputPiece, OutputWatched, Path,
+    PlannedStep, RuntimeEnded, ScalePlan, Severity, Snapshot, Source, Sources, Standing, Step, StepResult,
+    Stop, StopEntry, StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle,
+    TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.
@@ -397,9 +410,22 @@ pub use liveoak_config::{FromFile, Kinds, LaunchError};
 #[cfg(feature = "config")]
 pub mod config {
     pub use liveoak_config::{
-        Args, ChildConfig, Config, Diagnostics, Form, FromFile, Kind, KindConfig, Kinds, LaunchError,
+        Args, ChildConfig, Config, Diagnostics, Form, FromFile, Kind, KindConfig, Kinds, LaunchError, Mode,
         PlanAction, PlanStep, ProgramConfig, ReplicaConfig, SupervisorConfig, load_with, plan,
     };
+}
+
+/// The values of a running tree as JSON: the wire types of the control interface, and the [`Converter`](api::convert::Converter)
+/// that makes them of snapshots, events, exits, explanations and reports.
+#[cfg(feature = "serde")]
+pub mod api {
+    pub use liveoak_api::*;
+}
+
+/// See and steer a running tree from outside, over HTTP on a unix socket.
+#[cfg(feature = "control")]
+pub mod control {
+    pub use liveoak_control::*;
 }
 
 /// The result of a `main` that runs a tree: `async fn main() -> liveoak::Result`.
@@ -409,6 +435,8 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 pub mod prelude {
     #[cfg(feature = "config")]
     pub use liveoak_config::{FromFile, Kinds};
+    #[cfg(feature = "control")]
+    pub use liveoak_control::{Control, Controlled};
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 /// The crates that each published crate may depend on outside its tests. Every published crate needs a line. `None` allows
 /// any crate except the library's inner crates.
-const ARROWS: [(&str, Option<&[&str]>); 6] = [
+const ARROWS: [(&str, Option<&[&str]>); 9] = [
     ("liveoak-core", Some(&[])),
     (
         "liveoak-runtime",
@@ -27,10 +27,41 @@ const ARROWS: [(&str, Option<&[&str]>); 6] = [
             "strsim",
         ]),
     ),
-    // The last two only with the feature `log`.
+    ("liveoak-journal", Some(&["rustix"])),
+    // The library only with the feature `convert`, the schemas only for `openapi.json`.
+    ("liveoak-api", Some(&["liveoak-runtime", "humantime", "schemars", "serde", "serde_json"])),
+    (
+        "liveoak-control",
+        Some(&[
+            "liveoak-api",
+            "liveoak-runtime",
+            "constant_time_eq",
+            "form_urlencoded",
+            "getrandom",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "percent-encoding",
+            "rustix",
+            "serde_core",
+            "serde_json",
+            "strsim",
+            "tokio",
+            "tracing",
+        ]),
+    ),
+    // All but the first two only with features that are off by default.
     (
         "liveoak",
-        Some(&["liveoak-runtime", "liveoak-process", "liveoak-config", "tracing", "tracing-subscriber"]),
+        Some(&[
+            "liveoak-runtime",
+            "liveoak-process",
+            "liveoak-config",
+            "liveoak-api",
+            "liveoak-control",
+            "tracing",
+            "tracing-subscriber",
+        ]),
     ),
     ("liveoak-cli", None),
 ];

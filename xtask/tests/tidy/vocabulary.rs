@@ -10,7 +10,8 @@ const WORDS: &str = "## Vocabulary";
 /// The section with the table of rules and the function that decides each.
 const RULES: &str = "## Where each rule is decided";
 /// The crates whose public types are checked.
-const LIBRARIES: [&str; 4] = ["liveoak-core", "liveoak-runtime", "liveoak-process", "liveoak-config"];
+const LIBRARIES: [&str; 5] =
+    ["liveoak-core", "liveoak-runtime", "liveoak-process", "liveoak-config", "liveoak-journal"];
 
 pub(crate) fn page() -> &'static File {
     tree().iter().find(|file| file.path == PAGE).unwrap_or_else(|| panic!("{PAGE} is missing"))

@@ -12,9 +12,13 @@ pub(crate) struct ProgramOutput {
     pub(crate) backpressure: Backpressure,
 }
 
-/// Returns the tree that `config` declares.
-pub(crate) fn tree(config: &Config, io: &ProgramOutput) -> Supervisor {
+/// Returns the tree that `config` declares, in this mode.
+pub(crate) fn tree(config: &Config, mode: Option<&str>, io: &ProgramOutput) -> Supervisor {
     let tree =
         config.supervisor(&|program| program.output(io.sink.clone()).backpressure(io.backpressure.clone()));
-    tree.end_when_done()
+    let tree = tree.end_when_done();
+    match mode {
+        Some(mode) => tree.start_in_mode(mode),
+        None => tree,
+    }
 }

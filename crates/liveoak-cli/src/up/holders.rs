@@ -38,6 +38,8 @@ pub(crate) enum Reason {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Holder {
     pub(crate) path: Path,
+    /// Its name for people, if it has one.
+    pub(crate) title: Option<String>,
     pub(crate) reason: Reason,
     /// Since when it holds them up.
     pub(crate) since: Time,
@@ -54,7 +56,10 @@ pub(crate) struct Holder {
 impl Holder {
     /// Returns the sentence for people.
     pub(crate) fn text(&self) -> String {
-        let path = &self.path;
+        let path = match &self.title {
+            Some(title) => format!("{} ({title})", self.path),
+            None => self.path.to_string(),
+        };
         let left = self.left.map(seconds);
         match self.reason {
             Reason::Ready => match left {
@@ -205,7 +210,8 @@ impl Holders {
         let (name, condition) = match what {
             WaitingFor::Turn(name) | WaitingFor::RestartBackoff(name) => (name, Condition::Ready),
             WaitingFor::Edge(name, condition) => (name, *condition),
-            WaitingFor::Nothing | WaitingFor::RestartStop => return,
+            // The siblings that are starting name themselves.
+            WaitingFor::Nothing | WaitingFor::RestartStop | WaitingFor::Place => return,
         };
         let Some(sibling) = supervisor.children.iter().find(|other| other.path.name() == name.as_str())
         else {
@@ -265,7 +271,7 @@ impl Holders {
             _ => last_exit.unwrap_or_default(),
         };
         let waiting = waiting.map(|child| child.path.clone());
-        let path = holder.path.clone();
-        self.all.insert(key, Holder { path, reason, since, left, waiting, more_waiting: 0, why });
+        let (path, title) = (holder.path.clone(), holder.title().map(str::to_owned));
+        self.all.insert(key, Holder { path, title, reason, since, left, waiting, more_waiting: 0, why });
     }
 }

@@ -16,10 +16,7 @@ use liveoak::process::{Backpressure, OutputLine, OutputSink};
 use liveoak_config::{Config, Form, SupervisorConfig};
 
 use super::writer::{Fill, StreamWriter};
-use crate::output;
-
-/// Colours (SGR, ECMA-48) that are readable on dark and on light backgrounds.
-const COLOURS: [&str; 10] = ["36", "32", "35", "34", "33", "96", "92", "95", "94", "93"];
+use crate::output::{self, COLOURS};
 
 /// The largest width that paths are padded to.
 const MAX_WIDTH: usize = 40;

@@ -1,6 +1,7 @@
 //! `liveoak up`: runs the children that a file declares.
 //!
 //! - [`build`]: creates the library's tree from the file's data
+//! - [`control`]: the control socket
 //! - [`lines`]: the output of the children, on stdout
 //! - [`log`]: the log of events about children, on stderr
 //! - [`progress`]: messages about children that hold up a start or a stop; [`holders`] finds these children
@@ -16,6 +17,7 @@
 //! code. The library starts, restarts and stops the children.
 
 pub(crate) mod build;
+mod control;
 mod descriptor;
 mod finish;
 mod holders;
@@ -39,13 +41,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use liveoak::internal::{Either, StateRequests, StopSignals, Wish, race, shortage};
-use liveoak::{Ended, Exit, Tree};
-use liveoak_config::{Config, load_and_tell};
+use liveoak::{Ended, Exit, Tree, TreePhase};
+use liveoak_config::{Config, Diagnostics, load_and_tell};
 use tracing::Level;
 
 use crate::args::{LogFormat, LogLevel, UpArgs};
 use crate::{EXIT_FAILED, EXIT_FORCED, EXIT_USAGE, check, output};
 use build::ProgramOutput;
+use control::UpControl;
+pub(crate) use control::socket;
 use log::NotReadyReasons;
 use outputs::Outputs;
 use report::RunReport;
@@ -55,15 +59,19 @@ use status::StatusLog;
 pub(crate) use status::json_line;
 use writer::StreamWriter;
 
-/// The threads in addition to those of the runtime: those of a tree, and five more (the second writer of output, two that start
-/// programs, one that notices suspended programs, and one for look-ups).
-const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 5;
+/// The threads in addition to those of the runtime: those of a tree, and six more (the second writer of output, the control server, two that
+/// start programs, one that notices suspended programs, and one for look-ups).
+const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 6;
 
 /// Runs the command.
 ///
 /// # Errors
 /// Returns an error if stdout cannot be written.
 pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
+    if args.in_background {
+        // The terminal of the caller is not that of the tree. This fails only for the leader of a session.
+        let _ = rustix::process::setsid();
+    }
     if let Err(error) = liveoak::internal::check_resources(None, OTHER_THREADS) {
         if let Some(report) = &args.report {
             remove_stale(report);
@@ -79,7 +87,7 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     // Done before the file is read, so that no report of an earlier run stays even if the file has errors.
     let file = args.report.as_deref().map(|path| ReportFile::open(path, &outputs, &args.file)).transpose();
     let tell = |text: &str| status.message(Level::INFO, "input-waits", text);
-    let config = match load_and_tell(&args.file, &tell) {
+    let config = match load_and_tell(&args.file, &tell).and_then(|config| with_mode(config, args)) {
         Ok(config) => config.expanded(),
         Err(problems) if args.log_format == LogFormat::Json && !args.json => {
             let headline = format!("{}{NOTHING_STARTED}", problems.headline());
@@ -123,6 +131,14 @@ pub(crate) fn run(args: &UpArgs) -> io::Result<ExitCode> {
     Ok(ExitCode::from(if complete && !unreported { code } else { code.max(EXIT_FAILED) }))
 }
 
+/// Returns the config, if it has the mode that the arguments name.
+fn with_mode(config: Config, args: &UpArgs) -> Result<Config, Diagnostics> {
+    if let Some(mode) = &args.mode {
+        config.mode(mode)?;
+    }
+    Ok(config)
+}
+
 /// The listener for signals, kept until the end of the run.
 type Signals = (StopSignals, StateRequests);
 
@@ -152,13 +168,21 @@ impl Up<'_> {
         liveoak::capture_panics();
         let runtime =
             liveoak::internal::create_runtime(None).map_err(|error| format!("{error}{NOTHING_STARTED}"))?;
-        let code = runtime.block_on(self.run_tree(file, signals));
+        let mut control = UpControl::open(self.args, self.config, self.status)
+            .map_err(|error| format!("{error}{NOTHING_STARTED}"))?;
+        let code = runtime.block_on(self.run_tree(file, signals, &mut control));
+        control.finish();
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));
         code
     }
 
-    async fn run_tree(&self, file: Option<ReportFile>, signals: &mut Option<Signals>) -> Result<u8, String> {
+    async fn run_tree(
+        &self,
+        file: Option<ReportFile>,
+        signals: &mut Option<Signals>,
+        control: &mut UpControl,
+    ) -> Result<u8, String> {
         let listen = || Ok((StopSignals::listen()?, StateRequests::listen()?));
         let listening = listen().map_err(|error: io::Error| {
             format!("cannot listen for signals: {}{NOTHING_STARTED}", shortage(&error))
@@ -168,7 +192,9 @@ impl Up<'_> {
             backpressure: lines::backpressure(self.stdout.clone()),
         };
         self.warn_of_values();
-        let tree = build::tree(self.config, &io).begin().map_err(|error| error.to_string())?;
+        let tree = control.begin_with(build::tree(self.config, self.args.mode.as_deref(), &io));
+        let tree = tree.begin().map_err(|error| error.to_string())?;
+        control.tell_failure(self.status);
         let (stop_signals, requests) = signals.insert(listening);
         let telling = state::tell_when_asked(&tree, self.config, self.status, requests);
         let until_ended = progress::beside(tree.handle(), self.status, self.until_ended(&tree, stop_signals));
@@ -252,7 +278,7 @@ impl Up<'_> {
             };
             match wish {
                 Wish::None => {}
-                Wish::Stop(signal) if stopping => {
+                Wish::Stop(signal) if stopping || tree.state() == TreePhase::Stopping => {
                     let text = format!("{}: all children are being stopped already", signal.name());
                     self.status.message(Level::INFO, "stop-asked", &text);
                 }

@@ -56,13 +56,19 @@ impl Line<'_> {
 
     fn json(&self) -> serde_json::Value {
         match self {
-            Self::Holder(holder, held) => serde_json::json!({
-                "path": holder.path.as_str(),
-                "reason": holder.reason,
-                "waiting": holder.waiting.as_ref().map(Path::as_str),
-                "held_s": held.as_secs_f64(),
-                "left_s": holder.left.map(|left| left.as_secs_f64()),
-            }),
+            Self::Holder(holder, held) => {
+                let mut fields = serde_json::json!({
+                    "path": holder.path.as_str(),
+                    "reason": holder.reason,
+                    "waiting": holder.waiting.as_ref().map(Path::as_str),
+                    "held_s": held.as_secs_f64(),
+                    "left_s": holder.left.map(|left| left.as_secs_f64()),
+                });
+                if let Some(title) = &holder.title {
+                    fields["title"] = title.as_str().into();
+                }
+                fields
+            }
             Self::More(more) => serde_json::json!({ "more": more }),
             Self::NotAsked(more) => serde_json::json!({ "not_asked": more }),
         }

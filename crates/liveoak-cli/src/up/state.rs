@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use liveoak::internal::StateRequests;
-use liveoak::{ChildState, ChildView, Snapshot, Tree, WaitingFor};
+use liveoak::{ChildState, ChildView, IdleReason, Snapshot, Tree, WaitingFor};
 use liveoak_config::{Config, Form, SupervisorConfig, format_duration, one_line};
 use serde_json::{Value, json};
 use tracing::Level;
@@ -73,6 +73,7 @@ impl<'a> TreeState<'a> {
         let children = self.snapshot.nodes().map(|view| {
             json!({
                 "path": view.path.as_str(),
+                "title": view.title(),
                 "kind": if view.strategy.is_some() { "supervisor" } else { "program" },
                 "state": word(&view.state),
                 "ready": matches!(view.state, ChildState::Running),
@@ -109,6 +110,7 @@ impl<'a> TreeState<'a> {
                 WaitingFor::Nothing => "its start".to_owned(),
                 WaitingFor::Turn(name) => format!("{} to be ready", sibling(name.as_str())),
                 WaitingFor::Edge(name, condition) => format!("{} to be {condition}", sibling(name.as_str())),
+                WaitingFor::Place => "a place among its siblings that are starting".to_owned(),
                 WaitingFor::RestartStop => "the stop of siblings that are restarted with it".to_owned(),
                 WaitingFor::RestartBackoff(name) => format!("the restart of {}", sibling(name.as_str())),
             }),
@@ -131,8 +133,11 @@ impl<'a> TreeState<'a> {
         });
         let waits =
             self.waiting_for(view).map(|what| format!("waits for {what}{}", left.unwrap_or_default()));
+        let manual = view.state == ChildState::Idle(IdleReason::NotWanted) && view.spec.manual;
+        let manual = manual.then(|| "manual: starts when it is asked for".to_owned());
         let exit = view.last_exit.as_ref().map(|exit| format!("last exit: {exit}"));
-        let parts: Vec<String> = waits.into_iter().chain(exit).collect();
+        let title = view.title().map(|title| format!("\"{title}\""));
+        let parts: Vec<String> = title.into_iter().chain(waits).chain(manual).chain(exit).collect();
         one_line(&parts.join("; ")).into_owned()
     }
 }

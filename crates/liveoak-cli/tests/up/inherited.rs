@@ -129,7 +129,8 @@ fn a_variable_in_env_is_passed_on_even_if_an_inherited_one_of_the_same_name_is_n
 #[test]
 fn programs_of_a_nested_liveoak_get_the_path_in_the_inner_tree() {
     let dir = TestDir::of(
-        "[child.outer]\nshell = \"exec $UP inner.toml 2>/dev/null\"\nrestart = \"temporary\"\nreplicas = 2\n",
+        // The same file runs twice, which only trees without a control socket may.
+        "[child.outer]\nshell = \"exec $UP inner.toml --no-control 2>/dev/null\"\nrestart = \"temporary\"\nreplicas = 2\n",
     );
     let inner = "name = \"inner\"\n[child.a]\nshell = \"echo $LIVEOAK_PATH $LIVEOAK_REPLICA $LIVEOAK_ATTEMPT\"\nrestart = \"temporary\"\n";
     dir.file("inner.toml", inner, 0o644);
@@ -224,9 +225,44 @@ fn with_a_json_log_sigquit_prints_one_json_object() {
         (&child["path"], &child["kind"], &child["attempt"]),
         (&"/t/a".into(), &"program".into(), &1.into())
     );
+    assert_eq!((&child["state"], &child["ready"]), (&"starting".into(), &false.into()));
+    assert_eq!((&child["restarts"], &child["last_exit"]), (&0.into(), &Value::Null));
+    let state_s = child["state_s"].as_f64().expect("a number");
+    assert!(
+        (0.0..3600.0 - child["remaining_s"].as_f64().expect("a number") + 0.1).contains(&state_s),
+        "{child}"
+    );
     assert!(child["waiting_for"].as_str().expect("text").ends_with("never to exist"), "{child}");
     assert!(child["remaining_s"].as_f64().expect("a number") > 3000.0, "{child}");
     assert!(child["since"].as_str().expect("text").ends_with('Z'), "{child}");
+    up.stop().with_code(0);
+}
+
+#[test]
+fn the_state_that_sigquit_asks_for_has_the_title_of_each_child() {
+    let toml =
+        "[child.a]\ncommand = \"sleep 1000\"\ntitle = \"Orders API\"\n[child.b]\ncommand = \"sleep 1000\"\n";
+    let dir = TestDir::of(toml);
+    let up = dir.up(&[]);
+    up.is_ready();
+    up.signal(Signal::QUIT);
+    up.until(Stream::Stderr, "the title", |lines| {
+        lines
+            .iter()
+            .find(|line| line.trim_start().starts_with("/t/a ") && line.contains("\"Orders API\""))
+            .cloned()
+    });
+    up.stop().with_code(0);
+    let up = dir.up(&["--log-format", "json"]);
+    up.is_ready();
+    up.signal(Signal::QUIT);
+    let line = up.until(Stream::Stderr, "tree-state", |lines| {
+        lines.iter().find(|line| line.contains("tree-state")).cloned()
+    });
+    let state: Value = serde_json::from_str(&line).expect("JSON");
+    let titles: Vec<&Value> =
+        state["children"].as_array().expect("an array").iter().map(|child| &child["title"]).collect();
+    assert_eq!(titles, [&Value::Null, &"Orders API".into(), &Value::Null]);
     up.stop().with_code(0);
 }
 
@@ -250,7 +286,12 @@ fn sigusr1_changes_nothing() {
     // The signals are taken in the order of their numbers or later, so the state comes after SIGUSR1 was taken.
     up.signal(Signal::QUIT);
     up.logs("/t is running");
-    up.stop().with_code(0);
+    // An answer to this signal would be a second one, since the first is written.
+    up.signal(Signal::USR1);
+    let ended = up.stop().with_code(0);
+    assert_eq!(ended.log().matches(": 1 child").count(), 1, "only SIGQUIT is answered");
+    assert_eq!(ended.log().matches("stopping all children").count(), 1, "SIGUSR1 asks for no stop");
+    ended.has_in_order(&["/t is running", "SIGTERM: stopping all children"]);
 }
 
 /// Returns the zombies whose parent is the process.

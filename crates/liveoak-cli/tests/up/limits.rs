@@ -86,7 +86,7 @@ fn a_lack_of_descriptors_is_one_sentence_and_nothing_panics() {
 #[test]
 fn a_lack_of_memory_is_one_sentence_and_nothing_panics() {
     // Below this, the dynamic loader cannot load the program.
-    for megabytes in [16, 20, 24, 28, 32, 36] {
+    for megabytes in [24, 28, 32, 36, 40, 48] {
         let ended = under(&format!("ulimit -v {}", megabytes * 1024), TWO);
         let log = ended.log();
         if log.contains("error while loading shared libraries") {

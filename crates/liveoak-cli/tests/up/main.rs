@@ -5,6 +5,7 @@
 //! may be left.
 
 mod asked;
+mod background;
 mod bad_files;
 mod elsewhere;
 mod endings;
@@ -13,6 +14,7 @@ mod failed_starts;
 mod inherited;
 mod limits;
 mod many;
+mod modes;
 mod output;
 mod outputs;
 mod report;

@@ -40,6 +40,8 @@ pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 /// the mark may be alive.
 pub(crate) struct TestDir {
     folder: PathBuf,
+    /// The folder of what `liveoak` keeps for itself.
+    own: PathBuf,
     mark: String,
     /// The process ids of the `liveoak`s that were started here and watched.
     started: Mutex<Vec<u32>>,
@@ -54,7 +56,9 @@ impl TestDir {
         fs::create_dir_all(&folder).expect("a folder");
         // Errors name the folder as the program sees it.
         let folder = folder.canonicalize().expect("the folder");
-        TestDir { folder, mark: format!("{MARK}={unique};"), started: Mutex::default() }
+        let own = folder.with_extension("own");
+        fs::create_dir_all(own.join("run")).expect("a folder");
+        TestDir { folder, own, mark: format!("{MARK}={unique};"), started: Mutex::default() }
     }
 
     /// Makes a folder with this `liveoak.toml`, for a tree called `t`.
@@ -89,7 +93,25 @@ impl TestDir {
         let mut command = Command::new(env!("CARGO_BIN_EXE_liveoak"));
         let (name, value) = self.mark.split_once('=').expect("a variable");
         command.arg("up").args(args).current_dir(&self.folder).env(name, value).env_remove("NO_COLOR");
+        // The sockets and the state of the trees of a test are beside its folder.
+        command.env("XDG_RUNTIME_DIR", self.own.join("run")).env("XDG_STATE_HOME", self.own.join("state"));
+        command.env_remove("LIVEOAK_SOCKET");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Returns the command `liveoak` with these arguments, in this folder.
+    pub(crate) fn verb(&self, args: &[&str]) -> Command {
+        let up = self.command(&[]);
+        let mut command = Command::new(up.get_program());
+        command.args(args).current_dir(&self.folder);
+        for (name, value) in up.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null());
         command
     }
 
@@ -187,6 +209,7 @@ impl Drop for TestDir {
         let left = self.processes().into_iter().chain(self.guardians());
         left.for_each(|pid| send(pid, Signal::KILL));
         let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir_all(&self.own);
     }
 }
 

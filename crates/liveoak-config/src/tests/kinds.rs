@@ -88,7 +88,7 @@ pub(super) fn read_with_kinds(text: &str) -> Config {
 }
 
 /// Returns the errors of a text: position, path, message, what was found, what was expected, and help.
-fn errors(text: &str) -> Vec<String> {
+pub(super) fn errors(text: &str) -> Vec<String> {
     let report = read(text).expect_err(text).json();
     let shown = |error: &serde_json::Value| {
         let part = |key: &str| error[key].as_str().unwrap_or("-").to_owned();

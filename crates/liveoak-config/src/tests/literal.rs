@@ -160,3 +160,20 @@ fn a_warning_about_an_env_file_names_twelve_variables_and_counts_the_others() {
         assert!(warning.text.contains(expected), "{}", warning.text);
     }
 }
+
+#[test]
+fn fifty_values_are_warned_of_and_the_others_are_counted() {
+    let text = |count: usize| {
+        let variables: String = (0..count).map(|n| format!("A{n} = \"$HOME\"\n")).collect();
+        format!("[child.a]\ncommand = \"x\"\n[child.a.env]\n{variables}")
+    };
+    let warnings = |count: usize| -> Vec<String> {
+        read(&text(count)).value_warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!((warnings(49).len(), warnings(50).len()), (49, 50));
+    for (count, expected) in [(51, "about values is 1"), (20_000, "about values is 19950")] {
+        let found = warnings(count);
+        assert_eq!(found.len(), 51, "the others are counted");
+        assert!(found[49].contains(": env.A49: ") && found[50].contains(expected), "{:?}", &found[49..]);
+    }
+}

@@ -1,11 +1,13 @@
 //! The values, defaults, order, paths and replicas that are read from a correct file, and the bounds of a file.
 
 mod checks;
+mod corners;
 mod defaults;
 mod description;
 mod fuzz;
 mod kinds;
 mod literal;
+mod modes;
 mod plan;
 mod replicas;
 mod schema;
@@ -83,6 +85,26 @@ fn a_file_that_leaves_keys_out_gets_the_defaults() {
     let command = &program.command;
     assert_eq!((command.stop_signal, command.success.as_slice()), (Signal::TERM, [0].as_slice()));
     assert_eq!(command.cwd.as_deref(), Some(Path::new("/srv/my shop")));
+}
+
+fn shown_errors(text: &str) -> String {
+    read_text(Path::new("/srv/my shop"), text).err().map(|report| report.text(false)).unwrap_or_default()
+}
+
+#[test]
+fn a_supervisor_may_bound_how_many_children_start_side_by_side() {
+    let child = "[child.a]\ncommand = \"x\"\nreplicas = 9";
+    assert_eq!(read(child).root.spec.max_starting, None);
+    assert_eq!(read(&format!("max_starting = 2\n{child}")).root.spec.max_starting, Some(2));
+    let nested = read("[child.s]\nmax_starting = 3\n[child.s.child.a]\ncommand = \"x\"");
+    let Form::Supervisor(s) = &nested.root.children[0].form else { panic!("s has children") };
+    assert_eq!(s.spec.max_starting, Some(3));
+    for bad in ["0", "\"2\"", "10001", "-1", "2.5"] {
+        let errors = shown_errors(&format!("max_starting = {bad}\n{child}"));
+        assert!(errors.contains("max_starting") && errors.contains("from 1 to 10000"), "{bad}: {errors}");
+    }
+    let of_program = shown_errors("[child.a]\ncommand = \"x\"\nmax_starting = 1");
+    assert!(of_program.contains("max_starting"), "{of_program}");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::read_text;
-use crate::keys::{BACKOFF, DEFAULTS, KIND, LIMIT, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR};
+use crate::keys::{
+    BACKOFF, DEFAULTS, KIND, LIMIT, MODE, OUTPUT, PROGRAM, PROGRAM_STOP, READY, ROOT, SUPERVISOR,
+};
 use crate::schema;
 use crate::types::Keys;
 
@@ -144,10 +146,21 @@ fn every_key_of_the_schema_has_a_description() {
 #[test]
 fn every_key_is_documented() {
     let page = include_str!("../../../../docs/liveoak-toml.md");
-    for key in
-        [&ROOT, &PROGRAM, &SUPERVISOR, &KIND, &LIMIT, &BACKOFF, &READY, &PROGRAM_STOP, &OUTPUT, &DEFAULTS]
-            .map(Keys::names)
-            .concat()
+    for key in [
+        &ROOT,
+        &PROGRAM,
+        &SUPERVISOR,
+        &KIND,
+        &LIMIT,
+        &BACKOFF,
+        &READY,
+        &PROGRAM_STOP,
+        &OUTPUT,
+        &DEFAULTS,
+        &MODE,
+    ]
+    .map(Keys::names)
+    .concat()
     {
         assert!(page.contains(&format!("`{key}`")), "docs/liveoak-toml.md does not describe `{key}`");
     }

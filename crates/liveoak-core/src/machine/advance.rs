@@ -43,6 +43,9 @@ impl Machine {
                 if self.arena.some_needs {
                     self.check_needs(sup);
                 }
+                if self.arena.some_unwanted {
+                    self.stop_unneeded(sup);
+                }
                 // No child of a restart set starts before all children of the set have stopped.
                 if self.arena.sup(sup).to_restart > 0 {
                     self.stop_next(sup);
@@ -65,6 +68,11 @@ impl Machine {
     /// Starts every waiting child that may start. Returns `true` if a start failed; the caller must then evaluate the
     /// supervisor again.
     fn start_next(&mut self, sup: Index) -> bool {
+        if self.arena.sup(sup).is_group() {
+            self.start_members(sup);
+            return false;
+        }
+        let mut due = Vec::new();
         let mut blocker = self.blocker_of_all(sup);
         let mut place = 0..0;
         while place.end < self.arena.sup(sup).ordered().len() {
@@ -73,7 +81,7 @@ impl Machine {
                 let child = self.arena.sup(sup).ordered()[position];
                 if self.arena[child].phase == Phase::Waiting {
                     let has_its_turn = blocker.is_none() || self.arena[child].readiness == Readiness::Reached;
-                    if self.try_to_start(sup, child, has_its_turn) {
+                    if self.try_to_start(sup, child, has_its_turn, &mut due) {
                         return true;
                     }
                 }
@@ -81,13 +89,32 @@ impl Machine {
             let mut children = self.arena.sup(sup).ordered()[place.clone()].iter();
             blocker = blocker.or_else(|| children.find_map(|child| self.blocker_of_later(sup, *child)));
         }
+        // The one that has waited longest first, so that a child that fails again and again does not keep the places.
+        due.sort_by_key(|child| self.arena[*child].turn());
+        for child in due {
+            if self.has_place(sup, child) {
+                self.begin_attempt(child);
+            } else if self.is_answer_due(child) {
+                self.answer_as_waiting(child);
+            }
+        }
         false
     }
 
-    /// Starts a waiting child if it may start. Returns `true` if its wait has failed the first start of its supervisor.
+    /// Starts the members of a group that have waited longest for a place, as far as there are places.
+    fn start_members(&mut self, group: Index) {
+        while self.arena.sup(group).has_free_place()
+            && let Some(&(_, member)) = self.arena.sup(group).queue.first()
+        {
+            self.begin_attempt(member);
+        }
+    }
+
+    /// Starts a waiting child if it may start; if starts side by side are bounded, adds it to those that are `due`. Returns
+    /// `true` if its wait has failed the first start of its supervisor.
     ///
     /// The header of `condition.rs` states the whole rule.
-    fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool) -> bool {
+    fn try_to_start(&mut self, sup: Index, child: Index, has_its_turn: bool, due: &mut Vec<Index>) -> bool {
         let state = self.dependencies_of(sup, child);
         let may_fail = self.may_fail_first_start(sup, child);
         let held = self.is_held_by(sup, child, state);
@@ -104,7 +131,11 @@ impl Machine {
         if fails {
             self.fail_first_start(sup, child, state);
         } else if state == DependencyState::Satisfied && has_its_turn {
-            self.begin_attempt(child);
+            if self.arena.sup(sup).rules.max_starting.is_some() {
+                due.push(child);
+            } else {
+                self.begin_attempt(child);
+            }
         } else if held || self.is_answer_due(child) {
             self.answer_as_waiting(child);
         }
@@ -186,7 +217,8 @@ impl Machine {
         match state.phase {
             // A child that is not wanted is done, unless a change to a mode is about to start it.
             Phase::Idle(IdleReason::NotWanted) => state.intent != Intent::Run,
-            Phase::Idle(_) => !state.is_down_by_command(),
+            // A manual child is down unless it is asked for.
+            Phase::Idle(_) => state.spec.manual || !state.is_down_by_command(),
             Phase::Running => state
                 .sup
                 .as_ref()
@@ -225,6 +257,7 @@ impl Machine {
                 }
                 Purpose::Check => self.checks_due(child, &mut jump),
                 // If the child still waits at the next evaluation, this evaluation answers, or fails the first start.
+                Purpose::Answer if self.arena.is_member(child) => self.answer_as_waiting(child),
                 Purpose::Answer => {
                     self.arena.record_or_new(child).answer_due = true;
                     self.mark_to_evaluate(self.arena[child].parent);
@@ -296,6 +329,13 @@ impl Machine {
         }
         let was_given_up_on = record.gave_up.is_some();
         let state = &self.arena[child];
+        let is_quarantined = state.phase == Phase::Idle(IdleReason::Quarantined);
+        if is_quarantined && state.intent == Intent::Unwanted {
+            if !was_given_up_on {
+                self.set_down_unwanted(child);
+            }
+            return;
+        }
         let waited = state.phase == Phase::Idle(IdleReason::Quarantined) && !state.is_down_by_command();
         if !waited || !self.has_live_supervisor(child) {
             return;

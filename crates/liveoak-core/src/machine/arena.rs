@@ -1,8 +1,8 @@
 //! The arena: where the children of a tree are kept, linked to their supervisors, and found by index, id, name or path.
 
 use super::copy::{PendingCopy, Slot};
-use super::state::{Child, ChildName, ChildRecord, Children, Index, SupervisorState};
-use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, Name, Path, Time, start_order};
+use super::state::{Child, ChildName, ChildRecord, Children, Index, Intent, Phase, SupervisorState};
+use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, IdleReason, Name, Path, Time, start_order};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub(super) struct Arena {
     pub(super) some_needs: bool,
     /// `true` if a child, a supervisor or the members of a group were declared with a limit of their polls.
     pub(super) some_poll_limits: bool,
+    /// `true` if a child was not wanted: it is manual, or the tree has had a mode.
+    pub(super) some_unwanted: bool,
     /// The unfinished copies of the arena. Every change of a slot goes through `IndexMut`, `insert_child` or `remove`,
     /// which first preserve the slot for these copies.
     copies: Vec<PendingCopy>,
@@ -65,6 +67,7 @@ impl Arena {
             some_end_when_done: false,
             some_needs: false,
             some_poll_limits: false,
+            some_unwanted: false,
             copies: Vec::new(),
             copies_begun: 0,
         }
@@ -132,6 +135,11 @@ impl Arena {
         }
         let mut child = Child::new(spec, ChildName::Given(declared.name.clone()), now);
         child.sup = SupervisorState::of_form(&declared.form, depth);
+        if declared.spec.manual {
+            (child.phase, child.intent) = (Phase::Idle(IdleReason::NotWanted), Intent::Unwanted);
+            child.health = child.health_now();
+            self.some_unwanted = true;
+        }
         let child = self.insert_child(parent, child);
         let mut ids = vec![self.id_of(child)];
         if let ChildForm::Supervisor(spec) = &declared.form {

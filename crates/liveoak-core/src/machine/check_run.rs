@@ -134,6 +134,12 @@ impl RunningChecks {
         run.is_some_and(|run| run.is_open && run.tries == number)
     }
 
+    /// Ends all open tries, because no answer counts any more. Returns the checks that had one.
+    pub(super) fn end_open(&mut self) -> Vec<u32> {
+        let ended = |(index, run): (u32, &mut CheckRun)| std::mem::take(&mut run.is_open).then_some(index);
+        (0u32..).zip(&mut self.runs).filter_map(ended).collect()
+    }
+
     /// Ends the open try of a check, and schedules the next.
     pub(super) fn close(&mut self, index: u32, now: Time, answer: Answer) -> Change {
         let ready_since = self.ready_since;

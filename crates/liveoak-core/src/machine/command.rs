@@ -7,6 +7,7 @@ use crate::{
     ChildDeclaration, ChildId, EventKind, IdleReason, Name, Ready, RequestId, Restart, StopStage, Time,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 impl Machine {
     pub(super) fn start_tree(&mut self) {
@@ -17,16 +18,17 @@ impl Machine {
 
     pub(super) fn stop_tree(&mut self) {
         self.record_tree_command("stop");
-        self.begin_tree_stop();
+        let within = self.stop_budget.take();
+        self.begin_tree_stop(within);
     }
 
-    fn begin_tree_stop(&mut self) {
+    fn begin_tree_stop(&mut self, within: Option<Duration>) {
         if self.ended {
             return;
         }
         self.arena[self.root].intent = Intent::Stop;
         if self.arena[self.root].phase.is_live() {
-            self.begin_stop(self.root);
+            self.begin_stop_within(self.root, within);
         } else {
             self.after_stop_by_others(self.root, StopStage::Cancelled, None);
         }
@@ -34,7 +36,7 @@ impl Machine {
 
     pub(super) fn kill_tree(&mut self) {
         self.record_tree_command("kill");
-        self.begin_tree_stop();
+        self.begin_tree_stop(None);
         if !self.ended {
             self.kill(self.root);
         }
@@ -74,8 +76,17 @@ impl Machine {
             (Phase::Stopping { .. }, Intent::Remove) => Err(Refusal::SupervisorDown),
             (Phase::Stopping { .. }, Intent::Stop | Intent::Quarantine | Intent::Unwanted) => {
                 self.check_may_start_again(child)?;
+                self.check_nothing_is_kept_down(child)?;
+                self.ask_for(child);
                 self.end_pause(child);
                 self.start_after_stop(child, request, Command::Start);
+                Ok(())
+            }
+            (Phase::Waiting | Phase::Starting | Phase::Running | Phase::BackingOff, _)
+                if state.is_brought_along() =>
+            {
+                self.check_nothing_is_kept_down(child)?;
+                self.keep_what_was_brought_along(child, request);
                 Ok(())
             }
             (Phase::Waiting | Phase::Starting | Phase::Running | Phase::BackingOff, _)
@@ -85,18 +96,35 @@ impl Machine {
         }
     }
 
+    /// Lets a child that was brought along stay wanted, because a command asks for it.
+    fn keep_what_was_brought_along(&mut self, child: Index, request: RequestId) {
+        self.ask_for(child);
+        self.expect_answer(child, Some(request), Command::Start);
+        if self.arena[child].phase == Phase::Running {
+            let (id, attempt) = self.arena.attempt_of(child);
+            self.answer_starts(child, || Ok(Outcome::Ready { id, attempt }));
+        }
+        if self.arena[child].phase == Phase::Waiting {
+            self.expect_start_in_time(child);
+            // If it is held, the next evaluation answers.
+            self.mark_to_evaluate(self.arena[child].parent);
+        }
+    }
+
     fn command_stop(&mut self, child: Index, request: RequestId) -> Result<(), Refusal> {
+        let within = self.stop_budget.take();
         let state = &mut self.arena[child];
         // A stop does not undo a removal.
         if state.intent != Intent::Remove {
             state.intent = Intent::Stop;
         }
+        self.forget_wish(child);
         self.expect_answer(child, Some(request), Command::Stop);
         if self.arena[child].phase.is_idle() {
             self.after_stop_by_others(child, StopStage::Cancelled, None);
         } else {
             self.open_log(child);
-            self.begin_stop(child);
+            self.begin_stop_within(child, within);
         }
         Ok(())
     }
@@ -116,6 +144,10 @@ impl Machine {
                 Ok(())
             }
             Phase::Starting | Phase::Running | Phase::Stopping { .. } => {
+                if !self.arena[child].intent.is_to_run() {
+                    self.check_nothing_is_kept_down(child)?;
+                    self.ask_for(child);
+                }
                 if self.arena[child].is_trial() {
                     self.end_quarantine(child);
                 }
@@ -139,6 +171,7 @@ impl Machine {
             return Err(Refusal::SupervisorDown);
         }
         state.intent = Intent::Quarantine;
+        self.forget_wish(child);
         self.expect_answer(child, Some(request), Command::Quarantine);
         if self.arena[child].phase.is_idle() {
             self.after_stop_by_others(child, StopStage::Cancelled, None);
@@ -155,6 +188,8 @@ impl Machine {
             Phase::Idle(IdleReason::Quarantined) => self.start_anew(child, request, Command::Release),
             Phase::Stopping { .. } if state.intent == Intent::Quarantine => {
                 self.check_may_start_again(child)?;
+                self.check_nothing_is_kept_down(child)?;
+                self.ask_for(child);
                 self.end_pause(child);
                 self.start_after_stop(child, request, Command::Release);
                 Ok(())
@@ -217,7 +252,9 @@ impl Machine {
         if let Some((_, survivors)) = state.record.as_ref().and_then(|record| record.survivors.as_ref()) {
             return Err(Refusal::StillRuns(Arc::clone(survivors)));
         }
-        let was_quarantined = state.phase == Phase::Idle(IdleReason::Quarantined);
+        self.check_nothing_is_kept_down(child)?;
+        let was_quarantined = self.arena[child].phase == Phase::Idle(IdleReason::Quarantined);
+        self.ask_for(child);
         self.arena.record_or_new(child).gave_up = None;
         if was_quarantined {
             self.emit(child, || EventKind::Released);
@@ -273,6 +310,8 @@ impl Machine {
         self.now = self.now.max(now);
         let origin = self.origin.take();
         let sup = self.parent_for_adding(parent)?;
+        #[cfg(feature = "testing")]
+        self.panic_if_due(super::PanicAt::Add);
         if self.arena.sup(sup).is_group() {
             return Err(Refusal::IsAGroup);
         }
@@ -320,6 +359,8 @@ impl Machine {
     ) -> Result<ChildId, Refusal> {
         self.now = self.now.max(now);
         let group = self.parent_for_adding(group)?;
+        #[cfg(feature = "testing")]
+        self.panic_if_due(super::PanicAt::Add);
         let Children::Group { template, count, max, .. } = &self.arena.sup(group).children else {
             return Err(Refusal::NotAGroup);
         };
@@ -346,7 +387,7 @@ impl Machine {
         self.emit(member, || EventKind::Added { restart, strategy: None });
         self.mark_as_added(member, request);
         let id = self.arena.id_of(member);
-        self.begin_attempt(member);
+        self.request_start(member);
         self.settle();
         Ok(id)
     }
@@ -363,6 +404,9 @@ impl Machine {
         let state = &self.arena[child];
         let (restart, strategy) = (state.spec.restart, state.sup.as_ref().map(|sup| sup.rules.strategy));
         self.emit(child, || EventKind::Added { restart, strategy });
+        if let Phase::Idle(why @ IdleReason::NotWanted) = self.arena[child].phase {
+            self.emit(child, || EventKind::Stopped { stage: StopStage::Cancelled, why });
+        }
         for below in self.arena[child].sup.as_ref().map(|sup| sup.ordered().to_vec()).unwrap_or_default() {
             self.announce_added(below);
         }

@@ -9,7 +9,9 @@
 //!    one place; any other child is a place of its own.
 //!
 //! A child that is restarted alone needs no turn. In both cases all dependencies must be satisfied. `try_to_start` in
-//! `advance.rs` then starts the child.
+//! `advance.rs` then starts the child. If the supervisor bounds how many children may be starting at a time
+//! (`max_starting`), each child that is starting has a *place*: it keeps the place until it is ready, is asked to stop, or has
+//! ended. While no place is free, a child waits for one, in the order of the waits.
 //!
 //! A wait never fails the child, and never counts against its limits. These rules bound a wait, and say what the wait
 //! delays:
@@ -127,8 +129,19 @@ impl Machine {
         blocker.or_else(|| earlier.find_map(|other| self.blocker_of_later(sup, *other)))
     }
 
+    /// Returns `true` if a child may start as far as `max_starting` of its supervisor is concerned. A child that is ready as
+    /// soon as it runs takes no place.
+    pub(super) fn has_place(&self, sup: Index, child: Index) -> bool {
+        let state = &self.arena[child];
+        self.arena.sup(sup).has_free_place() || state.sup.is_none() && state.spec.is_ready_at_once()
+    }
+
     /// Returns what a waiting child waits for, for the snapshot.
     pub(super) fn waiting_for(&self, sup: Index, child: Index) -> WaitingFor {
+        // No other wait delays a member.
+        if self.arena.sup(sup).is_group() {
+            return WaitingFor::Place;
+        }
         match self.blocker_of(sup, child) {
             Some(Blocker::RestartStop) => return WaitingFor::RestartStop,
             Some(Blocker::RestartBackoff(failed)) => {
@@ -138,6 +151,7 @@ impl Machine {
             None => {}
         }
         match self.dependencies_of(sup, child) {
+            DependencyState::Satisfied if !self.has_place(sup, child) => WaitingFor::Place,
             DependencyState::Satisfied => WaitingFor::Nothing,
             state => self
                 .dependency_in(sup, child, state)
@@ -206,11 +220,7 @@ impl Machine {
         if state.is_trial() {
             return Held;
         }
-        // A child that was stopped by others before it was done has not succeeded, even if its exit is a success.
-        let succeeded = !state.flags.stopped_by_others
-            && state.last_exit().is_none_or(|exit| {
-                !exit.is_failure() && !matches!(exit, Exit::Stopped | Exit::RestartRequested(_))
-            });
+        let succeeded = state.has_succeeded();
         match (state.phase, edge.condition) {
             (Phase::Idle(IdleReason::Ignored), _) => Satisfied,
             (Phase::Idle(IdleReason::Finished), _) if succeeded => Satisfied,
@@ -284,7 +294,7 @@ impl Machine {
                 let stopping = stopping.find(|child| self.arena[**child].flags.in_restart_set);
                 stopping.map_or(above, |child| self.arena.path_of(*child))
             }
-            WaitingFor::Nothing => above,
+            WaitingFor::Nothing | WaitingFor::Place => above,
         }
     }
 

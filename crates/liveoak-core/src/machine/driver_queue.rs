@@ -107,3 +107,33 @@ impl Machine {
         }
     }
 }
+
+/// Where a test lets the machine panic.
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PanicAt {
+    /// In the middle of the next input: a command, a report of an attempt, a deadline.
+    Input,
+    /// When the driver takes the next effect.
+    Effect,
+    /// When a child or a member is added next.
+    Add,
+    /// When the next snapshot begins.
+    Snapshot,
+}
+
+#[cfg(feature = "testing")]
+impl Machine {
+    /// Lets the machine panic once, to test what follows.
+    pub const fn panic_at(&mut self, at: PanicAt) {
+        self.panics_at = Some(at);
+    }
+
+    pub(super) fn panic_if_due(&mut self, at: PanicAt) {
+        assert!(
+            self.panics_at.take_if(|wanted| *wanted == at).is_none(),
+            "a test wanted this panic of the machine"
+        );
+    }
+}

@@ -68,7 +68,7 @@ impl Machine {
             // A reported health applies only to the attempt that reported it.
             (record.health, record.health_reason) = (Health::Unknown, None);
             cause = record.cause.take();
-            record.asked_at = None;
+            (record.asked_at, record.killed_at) = (None, None);
             was_trial = record.trial;
             if stage == StopStage::Abandoned {
                 // Only an abandoned attempt still runs code that can ask for the exit before it.
@@ -148,12 +148,14 @@ impl Machine {
         let parent = self.arena[child].parent;
         self.refuse_starts(child, exit);
         let of_mode = self.arena[child].record.as_ref().is_some_and(|record| record.wanted_if_it_starts);
-        let (intent, why) = match of_mode {
+        // A manual child can be tried again by what needs it.
+        let (intent, why) = match of_mode || self.arena[child].spec.manual {
             true => (Intent::Unwanted, IdleReason::NotWanted),
             false => (Intent::Stop, IdleReason::StoppedByCommand),
         };
         let stage = StopStage::Cancelled;
         self.emit(child, || EventKind::Stopped { stage, why });
+        self.forget_wish(child);
         let state = &mut self.arena[child];
         let leaves = state.flags.added && state.readiness == Readiness::Never;
         state.flags.start_requested = false;

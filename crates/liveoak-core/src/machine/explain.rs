@@ -91,6 +91,11 @@ impl Machine {
     }
 
     fn add_waits_before_start(&self, sup: Index, child: Index, waits: &mut Vec<Wait>) {
+        if self.waiting_for(sup, child) == WaitingFor::Place {
+            let starts = |other: &Index| self.arena[*other].phase == Phase::Starting;
+            let starting = self.arena.children(sup).filter(starts).take(MAX_WAITS);
+            return waits.extend(starting.map(|other| self.wait(other, "ready")));
+        }
         match self.blocker_of(sup, child) {
             Some(Blocker::RestartStop) => {
                 let stops = |other: &&Index| self.arena[**other].flags.in_restart_set;
@@ -149,7 +154,12 @@ impl Machine {
             ChildState::Running if state.flags.paused => {
                 format!("{}; {}", self.why_running(child), self.why_paused(child))
             }
-            ChildState::Running => self.why_running(child),
+            ChildState::Running => match self.brought_by(child) {
+                Some(other) => {
+                    format!("{}; it was started because {other} comes after it", self.why_running(child))
+                }
+                None => self.why_running(child),
+            },
             ChildState::BackingOff { .. } => {
                 format!(
                     "attempt {} {}; it is restarted after a delay",
@@ -159,6 +169,13 @@ impl Machine {
             }
             ChildState::Stopping { stage, .. } => self.why_stopping(child, *stage),
         }
+    }
+
+    /// Returns the path of a sibling because of which a child runs that was brought along.
+    fn brought_by(&self, child: Index) -> Option<Path> {
+        let state = &self.arena[child];
+        let sup = state.parent.filter(|_| state.is_brought_along())?;
+        self.wanted_by(sup, child).map(|other| self.arena.path_of(other))
     }
 
     fn why_idle(&self, child: Index, reason: IdleReason) -> String {
@@ -192,6 +209,7 @@ impl Machine {
                 }
             }
             IdleReason::Paused => format!("{}; it starts again when it is resumed", self.why_paused(child)),
+            IdleReason::NotWanted if state.spec.manual => self.why_manual(child),
             IdleReason::NotWanted => {
                 "it is not wanted now; it starts when the mode of the tree wants it, or by command".to_owned()
             }
@@ -222,6 +240,20 @@ impl Machine {
         }
     }
 
+    fn why_manual(&self, child: Index) -> String {
+        let state = &self.arena[child];
+        let record = state.record.as_deref().filter(|_| state.has_failed());
+        let command = record.and_then(|record| record.command.as_deref());
+        let failed = command.filter(|command| command.command == "start").map(|command| {
+            format!("a start by command {} failed: {}; ", self.given(command), text(state.last_exit()))
+        });
+        format!(
+            "{}it starts only when it is asked for: by command, by a mode that names it, or by a sibling that \
+             comes after it",
+            failed.unwrap_or_default()
+        )
+    }
+
     /// Returns who paused a child, and why, as far as the last commands say so.
     fn why_paused(&self, child: Index) -> String {
         let commands = self.commands_on(child);
@@ -246,6 +278,9 @@ impl Machine {
                     ),
                     _ => format!("it is held: it starts after {path}, which is held itself"),
                 }
+            }
+            WaitingFor::Place => {
+                "as many children are starting as `max_starting` of its supervisor allows".to_owned()
             }
             WaitingFor::RestartStop => "its restart set starts again when all of it has stopped".to_owned(),
             WaitingFor::RestartBackoff(name) => {

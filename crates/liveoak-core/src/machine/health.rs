@@ -85,6 +85,14 @@ impl Child {
         self.stuck_poll().filter(|poll| poll.limit.when_stuck == WhenStuck::Unhealthy)
     }
 
+    /// Returns `true` unless its last attempt failed, or ended before it was done. A child that was stopped by others before
+    /// it was done has not succeeded, even if its exit is a success.
+    pub(super) fn has_succeeded(&self) -> bool {
+        let done =
+            |exit: &Exit| !exit.is_failure() && !matches!(exit, Exit::Stopped | Exit::RestartRequested(_));
+        !self.flags.stopped_by_others && self.last_exit().is_none_or(done)
+    }
+
     /// Returns `true` if the child runs and a readiness check fails.
     pub(super) fn is_unready(&self) -> bool {
         let checks = self.record.as_ref().and_then(|record| record.checks.as_ref());
@@ -93,6 +101,25 @@ impl Child {
 }
 
 impl SupervisorState {
+    /// Counts a child that now has (`true`) or no longer has (`false`) this health. Children that are well are not counted.
+    pub(super) const fn count_health(&mut self, health: Health, is: bool) {
+        let count = match health {
+            Health::Unknown | Health::Healthy => return,
+            Health::Degraded => &mut self.degraded,
+            Health::Unhealthy => &mut self.unhealthy,
+        };
+        *count = if is { *count + 1 } else { *count - 1 };
+    }
+
+    /// Returns the health of the worst child.
+    pub(super) const fn worst_child(&self) -> Health {
+        match (self.unhealthy, self.degraded) {
+            (0, 0) => Health::Healthy,
+            (0, _) => Health::Degraded,
+            _ => Health::Unhealthy,
+        }
+    }
+
     /// Counts a child whose health has changed. Returns `true` if the health of this supervisor may have changed too.
     #[inline]
     pub(super) const fn count_other_health(&mut self, before: Health, health: Health) -> bool {

@@ -293,6 +293,14 @@ pub enum Refusal {
         /// What the child waits for.
         path: Path,
     },
+    /// The child starts only when it is asked for, and it would wait for this sibling, which a command keeps down or which is
+    /// quarantined. Start the sibling first.
+    KeptDown {
+        /// The sibling.
+        path: Path,
+        /// Its state, as one word.
+        state: &'static str,
+    },
     /// A later command or a restart superseded this one.
     Superseded {
         /// The command or the restart.
@@ -352,6 +360,9 @@ impl fmt::Display for Refusal {
             Self::Failed(exit) => write!(f, "the attempt failed: {exit}"),
             Self::StillRuns(survivors) => write!(f, "processes of its last attempt are still alive: {survivors}"),
             Self::WaitsFor { path } => write!(f, "it still waits for {path}, and starts when it may"),
+            Self::KeptDown { path, state } => {
+                write!(f, "it would wait for {path}, which is {state}; start that one first")
+            }
             Self::Superseded { by } => write!(f, "it was overtaken by {by}"),
             Self::WouldWaitForItself { begun } => {
                 f.write_str(if *begun { "it has begun, but " } else { "" })?;

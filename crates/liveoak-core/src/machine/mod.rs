@@ -29,37 +29,42 @@
 //! 11. `driver_queue` - the effects and events that the driver has not polled yet
 //! 12. `watch` - waits for the end of an attempt, or for the readiness of a child
 //! 13. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 14. `history` - the last exits of each child and the last commands of the tree
-//! 15. `snapshot` - the snapshot of the tree
-//! 16. `explain` - what a child does now and why, as one value
-//! 17. `reply` - when a command is answered, and the report of a stop
-//! 18. `self_wait` - waits of a body for the end or the readiness of its own attempt
-//! 19. `survivors` - processes that are still alive after their attempt was abandoned
-//! 20. `paused` - what a pause means for one child
-//! 21. `checks` - when the checks of a child are tried
-//! 22. `start` - the start of one attempt
-//! 23. `trial` - trial attempts of quarantined children
-//! 24. `pause` - the commands to pause and to resume
-//! 25. `stopped` - what follows when a child is down
-//! 26. `stop` - the orders to ask and to kill
-//! 27. `needs` - dependencies that hold while a child runs
-//! 28. `auto_shutdown` - the end of a supervisor with its significant children
-//! 29. `restart` - limits, backoff, restart set, giving up
-//! 30. `exit` - the end of an attempt, and what follows its exit
-//! 31. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
-//! 32. `stuck` - what follows when a poll takes too long
-//! 33. `time_jump` - deadlines that are seen late, because the process could not run
-//! 34. `verdict` - what follows from the answers of checks
-//! 35. `advance` - the next steps of each supervisor, and what happens when a deadline has come
-//! 36. `command` - what each command does; adding children and members
-//! 37. `wanted` - which children are wanted: the steps of a change to a mode
-//! 38. `mod` - the machine itself: it takes inputs and gives effects
+//! 14. `wish` - why a child is wanted that does not start with its supervisor
+//! 15. `history` - the last exits of each child and the last commands of the tree
+//! 16. `snapshot` - the snapshot of the tree
+//! 17. `explain` - what a child does now and why, as one value
+//! 18. `reply` - when a command is answered, and the report of a stop
+//! 19. `self_wait` - waits of a body for the end or the readiness of its own attempt
+//! 20. `survivors` - processes that are still alive after their attempt was abandoned
+//! 21. `paused` - what a pause means for one child
+//! 22. `checks` - when the checks of a child are tried
+//! 23. `brought` - what a start brings along
+//! 24. `start` - the start of one attempt
+//! 25. `trial` - trial attempts of quarantined children
+//! 26. `pause` - the commands to pause and to resume
+//! 27. `stopped` - what follows when a child is down
+//! 28. `stop` - the orders to ask and to kill, also within a time that a command says
+//! 29. `unneeded` - the stop of what was brought along
+//! 30. `needs` - dependencies that hold while a child runs
+//! 31. `auto_shutdown` - the end of a supervisor with its significant children
+//! 32. `restart` - limits, backoff, restart set, giving up
+//! 33. `exit` - the end of an attempt, and what follows its exit
+//! 34. `stop_progress` - the next children to ask, abandoning, the end of a supervisor
+//! 35. `stuck` - what follows when a poll takes too long
+//! 36. `time_jump` - deadlines that are seen late, because the process could not run
+//! 37. `verdict` - what follows from the answers of checks
+//! 38. `advance` - the next steps of each supervisor, and what happens when a deadline has come
+//! 39. `command` - what each command does; adding children and members
+//! 40. `wanted` - which children are wanted: the steps of a change to a mode
+//! 41. `failure` - the end of a machine that has panicked
+//! 42. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
 mod advance;
 mod arena;
 mod auto_shutdown;
+mod brought;
 mod check_run;
 mod checks;
 mod child_name;
@@ -69,6 +74,7 @@ mod copy;
 mod driver_queue;
 mod exit;
 mod explain;
+mod failure;
 mod health;
 mod history;
 mod interface;
@@ -91,14 +97,18 @@ mod stuck;
 mod survivors;
 mod time_jump;
 mod trial;
+mod unneeded;
 mod verdict;
 mod wanted;
 mod watch;
+mod wish;
 
 #[cfg(test)]
 mod tests;
 
 pub use driver_queue::MAX_QUEUED_EFFECTS;
+#[cfg(feature = "testing")]
+pub use driver_queue::PanicAt;
 pub use interface::{Command, Effect, Input, MAX_WAITERS, Outcome, Refusal, Wanted};
 pub use self_wait::{Asker, Awaited};
 pub use snapshot::TreeCopy;
@@ -112,6 +122,7 @@ use state::{Index, Purpose};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
+use std::time::Duration;
 use watch::Watches;
 
 /// The supervision machine of one tree.
@@ -140,10 +151,15 @@ pub struct Machine {
     starts: u64,
     /// Who gives the current input, and why.
     origin: Option<Arc<Origin>>,
+    /// The time within which the current input stops its child, instead of the declared one.
+    stop_budget: Option<Duration>,
     /// What happened to the tree before.
     history: history::TreeHistory,
     /// The tree has ended.
     ended: bool,
+    /// Where a test lets it panic.
+    #[cfg(feature = "testing")]
+    panics_at: Option<PanicAt>,
 }
 
 impl Machine {
@@ -176,8 +192,11 @@ impl Machine {
             watches: Watches::default(),
             starts: 0,
             origin: None,
+            stop_budget: None,
             history: history::TreeHistory::default(),
             ended: false,
+            #[cfg(feature = "testing")]
+            panics_at: None,
         };
         Ok((machine, ids))
     }
@@ -222,8 +241,10 @@ impl Machine {
             Input::Kill => self.kill_tree(),
             Input::Tick => self.tick(),
         }
+        #[cfg(feature = "testing")]
+        self.panic_if_due(PanicAt::Input);
         self.settle();
-        self.origin = None;
+        (self.origin, self.stop_budget) = (None, None);
     }
 
     /// Handles an input about an attempt if the attempt is the live attempt of the child. A late message changes nothing.
@@ -253,6 +274,8 @@ impl Machine {
     /// resume of a dynamic group, which can have an effect for each member. Use it in a driver that shares the work among threads.
     #[inline]
     pub fn poll_queued_effect(&mut self) -> Option<Effect> {
+        #[cfg(feature = "testing")]
+        self.panic_if_due(PanicAt::Effect);
         self.driver_queue.effects.pop_front()
     }
 

@@ -3,7 +3,7 @@
 //! removed from the set.
 
 use super::Machine;
-use super::state::{Child, ChildRecord, Children, Index, Phase, Purpose, SupervisorPhase};
+use super::state::{Child, ChildRecord, Children, Index, Phase, Purpose, SupervisorPhase, SupervisorState};
 use crate::Time;
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -37,8 +37,13 @@ impl Machine {
         sup.live = sup.live + u32::from(live) - u32::from(was_live);
         sup.waiting = sup.waiting + u32::from(waiting) - u32::from(was_waiting);
         sup.to_restart -= u32::from(left_restart_set);
+        let is_other_health = sup.count_other_health(health_before, health);
+        // Most supervisors do not bound how many children start side by side.
+        if sup.rules.max_starting.is_some() {
+            self.change_place(parent, child, before);
+        }
         // Most children are healthy before and after.
-        if sup.count_other_health(health_before, health) {
+        if is_other_health {
             self.refresh_health(parent);
         }
         self.mark_watching_supervisors(Some(parent));
@@ -74,14 +79,35 @@ impl Machine {
         }
     }
 
+    /// Counts a child that is starting now, or no longer, and queues a member that waits for a place from now on. Called
+    /// only if the supervisor bounds how many children start side by side: the members of other groups never wait.
+    #[cold]
+    fn change_place(&mut self, parent: Index, child: Index, before: Phase) {
+        let state = &self.arena[child];
+        let (phase, turn) = (state.phase, state.turn());
+        let sup = self.arena.sup_mut(parent);
+        sup.starting =
+            sup.starting + u32::from(phase == Phase::Starting) - u32::from(before == Phase::Starting);
+        if before != Phase::Waiting && phase == Phase::Waiting && sup.is_group() {
+            sup.queue.insert((turn, child));
+        }
+    }
+
     /// Pauses the timer of the wait of a child that was waiting. If the child no longer waits, forgets the time that
-    /// is left.
+    /// is left, and takes a member out of the queue for a place.
     fn leave_wait(&mut self, child: Index, phase: Phase) {
         self.pause_wait(child);
         if phase == Phase::Waiting {
             return;
         }
         self.set_timer(child, Purpose::Answer, Time::NEVER);
+        let state = &self.arena[child];
+        let (parent, turn) = (state.parent, state.turn());
+        if let Some(parent) = parent
+            && self.arena.sup(parent).is_group()
+        {
+            self.arena.sup_mut(parent).queue.remove(&(turn, child));
+        }
         let state = &mut self.arena[child];
         state.flags.held = false;
         if let Some(record) = &mut state.record {
@@ -162,11 +188,13 @@ impl Machine {
     pub(super) fn mark_to_evaluate(&mut self, sup: Option<Index>) {
         let Some(sup) = sup else { return };
         let state = self.arena.sup_mut(sup);
-        // A group has only one step: it ends when it is stopping and its last member has left.
-        let nothing_to_do = matches!(
-            &state.children,
-            Children::Group { count, .. } if *count > 0 || state.phase != SupervisorPhase::Stopping
-        );
+        // A group has two steps: a member that waits for a place starts; and it ends when it is stopping and its last member
+        // has left.
+        let nothing_to_do = state.waiting == 0
+            && matches!(
+                &state.children,
+                Children::Group { count, .. } if *count > 0 || state.phase != SupervisorPhase::Stopping
+            );
         if !nothing_to_do && !std::mem::replace(&mut state.queued, true) {
             self.to_evaluate.push((state.depth, Reverse(sup)));
         }
@@ -262,6 +290,21 @@ impl Machine {
     }
 }
 
+impl SupervisorState {
+    /// Returns `true` if one more child may be starting.
+    pub(super) const fn has_free_place(&self) -> bool {
+        match self.rules.max_starting {
+            Some(max) => self.starting < max,
+            None => true,
+        }
+    }
+
+    /// Returns `true` if a member may start now: members that have waited for a place come first.
+    pub(super) const fn may_start_member(&self) -> bool {
+        self.rules.max_starting.is_none() || self.waiting == 0 && self.has_free_place()
+    }
+}
+
 impl Child {
     /// Returns `true` if it has deadlines that end with its phase. Most children have none.
     pub(super) fn has_timers_of_phase(&self) -> bool {
@@ -278,6 +321,12 @@ impl Child {
             || self.record.as_ref().is_some_and(|record| {
                 record.trial || record.command_open || record.has_timers() || !record.lost_needs.is_empty()
             })
+    }
+
+    /// Orders the children that wait for a place: the one first that has waited longest, and of several that which had fewer
+    /// attempts.
+    pub(super) const fn turn(&self) -> (Time, u64) {
+        (self.since, self.attempt)
     }
 }
 

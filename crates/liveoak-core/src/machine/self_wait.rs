@@ -150,6 +150,10 @@ impl Machine {
             search.open.extend(earlier.iter().filter(|other| !self.arena[**other].lets_later_start()));
             search.turns_up_to = position;
         }
+        // With one place only, the child waits until the sibling that has the place is ready.
+        if rules.rules.max_starting == Some(1) && self.arena[own].phase == Phase::Starting {
+            search.open.push(own);
+        }
         for edge in &state.spec.after {
             let Some(sibling) = rules.names.get(&edge.child).copied() else { continue };
             if self.edge_state(sup, child, edge) == DependencyState::Satisfied {

@@ -2,7 +2,7 @@
 
 use super::Machine;
 use super::driver_queue::DriverQueue;
-use super::state::{Index, Phase, Purpose};
+use super::state::{Children, Index, Phase, Purpose};
 use super::watch::Watches;
 use crate::{
     Attempt, ChildId, ChildSpec, ChildState, ChildView, Condition, Exit, Health, Path, Snapshot, StopStage,
@@ -105,6 +105,12 @@ impl Machine {
         (self.state_of(self.root), root.since, root.health)
     }
 
+    /// Returns the path of the root.
+    #[must_use]
+    pub fn root_path(&self) -> Path {
+        self.arena.path_of(self.root)
+    }
+
     /// Returns the supervisor of a child, or `None` for the root.
     #[must_use]
     pub fn parent(&self, id: ChildId) -> Option<ChildId> {
@@ -117,6 +123,15 @@ impl Machine {
     pub fn is_group(&self, id: ChildId) -> Option<bool> {
         let state = &self.arena[self.arena.index_of(id)?];
         state.sup.as_ref().map(|sup| sup.is_group())
+    }
+
+    /// Returns how many members a group may have; `None` for any other child.
+    #[must_use]
+    pub fn max_members(&self, id: ChildId) -> Option<u32> {
+        match &self.arena[self.arena.index_of(id)?].sup.as_ref()?.children {
+            Children::Group { max, .. } => Some(*max),
+            Children::Ordered(_) => None,
+        }
     }
 
     /// Returns the whole tree as it is after the last input. `now` becomes the `at` of the snapshot, and the time of the
@@ -132,6 +147,8 @@ impl Machine {
     /// `at` of this snapshot, and the time of the machine. Unlike [`snapshot`](Self::snapshot), a copy can be taken a few
     /// children at a time. Inputs between these steps do not change the copy.
     pub fn begin_copy(&mut self, now: Time) -> TreeCopy {
+        #[cfg(feature = "testing")]
+        self.panic_if_due(super::PanicAt::Snapshot);
         self.now = self.now.max(now);
         let (number, arena) = self.arena.begin_copy();
         let driver_queue = DriverQueue { last_event: self.driver_queue.last_event, ..DriverQueue::default() };
@@ -147,8 +164,11 @@ impl Machine {
             watches: Watches::default(),
             starts: 0,
             origin: None,
+            stop_budget: None,
             history: self.history.clone(),
             ended: self.ended,
+            #[cfg(feature = "testing")]
+            panics_at: None,
         };
         TreeCopy { number, machine: Box::new(machine) }
     }
@@ -240,6 +260,13 @@ impl Machine {
             WaitingFor::Edge(..) if own != Time::NEVER => return own,
             WaitingFor::Edge(_, Condition::Completed) | WaitingFor::RestartStop | WaitingFor::Nothing => {
                 return Time::NEVER;
+            }
+            // The first of the siblings that have the places must be ready or have failed by then.
+            WaitingFor::Place => {
+                let starting = self.arena.sup(sup).ordered().iter().copied();
+                let starting = starting.filter(|at| self.arena[*at].phase == Phase::Starting);
+                let ends = starting.map(|at| self.deadline_of(at, Purpose::Phase));
+                return ends.min().unwrap_or(Time::NEVER);
             }
             WaitingFor::Turn(sibling) | WaitingFor::Edge(sibling, _) => (sibling, false),
             WaitingFor::RestartBackoff(sibling) => (sibling, true),

@@ -9,23 +9,16 @@ use std::time::Duration;
 pub(super) const HEARTBEAT_CHECKS: u32 = 4;
 
 impl Machine {
-    /// Starts a group member or the root immediately. Any other child waits until an evaluation of its supervisor finds
+    /// Starts a group member or the root immediately, if it need not wait for a place. Any other child waits until an evaluation of its supervisor finds
     /// that it may start.
     pub(super) fn request_start(&mut self, child: Index) {
-        if self.arena.is_member(child) || child == self.root {
+        if child == self.root
+            || self.arena.parent_of(child).is_some_and(|sup| sup.is_group() && sup.may_start_member())
+        {
             self.begin_attempt(child);
         } else {
             self.enqueue_start(child);
         }
-    }
-
-    /// Lets a child wait until an evaluation of its supervisor finds that it may start.
-    pub(super) fn enqueue_start(&mut self, child: Index) {
-        self.starts += 1;
-        self.set_phase(child, Phase::Waiting);
-        self.expect_start_in_time(child);
-        self.emit(child, || EventKind::Waiting);
-        self.mark_to_evaluate(self.arena[child].parent);
     }
 
     /// Begins an attempt now. The driver starts a leaf. A supervisor starts its children; if it has a dedicated runtime,
@@ -34,8 +27,7 @@ impl Machine {
         self.starts += 1;
         let state = &self.arena[child];
         let (within, ready) = (state.spec.start_within, state.spec.ready);
-        let waits_for_checks = state.spec.has_check(true);
-        if state.sup.is_none() && ready == Ready::AtOnce && !waits_for_checks {
+        if state.sup.is_none() && state.spec.is_ready_at_once() {
             // The child is ready at once, so it is never seen as starting.
             let (id, attempt) = self.count_attempt(child);
             self.push(Effect::Start(id, attempt));
@@ -99,6 +91,7 @@ impl Machine {
             return;
         }
         self.arena.sup_mut(sup).phase = SupervisorPhase::Starting;
+        self.choose_wanted(sup);
         for child in self.arena.sup(sup).ordered().to_vec() {
             let state = &mut self.arena[child];
             state.readiness = Readiness::Never;
@@ -111,7 +104,7 @@ impl Machine {
             if let Some(record) = &mut state.record {
                 record.gave_up = None;
             }
-            // The other children were stopped by command and stay down.
+            // The other children were stopped by command, or are not wanted, and stay down.
             if state.intent.is_to_run() {
                 match (state.is_used_up(), state.phase) {
                     (false, _) => {

@@ -15,7 +15,7 @@
 //! 1. The set of timers contains exactly the current deadlines of each child, each with its purpose. Each phase has the
 //!    deadlines that [`Purpose`] names, and no others.
 //! 2. A supervisor's `live`, `waiting`, `to_restart`, `degraded` and `unhealthy` count exactly its children in those
-//!    states.
+//!    states. So does `starting`, if `max_starting` bounds it; otherwise it stays 0.
 //! 3. Only a live child has an attempt. A child ceases to be live only in `on_attempt_ended`.
 
 use super::Command;
@@ -28,7 +28,7 @@ use crate::{
     IdleReason, LimitExceeded, Name, Order, RequestId, Restart, StopReport, StuckPoll, SupervisorSpec,
     Survivors, Time, Window,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,6 +199,10 @@ pub(super) struct ChildRecord {
     pub(super) let_go: bool,
     /// Its start was requested by a change to a mode. If the start fails, the child is not wanted any more.
     pub(super) wanted_if_it_starts: bool,
+    /// It is manual, and a command has started it: it stays wanted when nothing that comes after it is wanted.
+    pub(super) asked_for: bool,
+    /// It is wanted only because a sibling that comes after it is (`brought.rs`).
+    pub(super) brought_along: bool,
     /// It waits for the start of a trial attempt, or its live attempt is a trial (`trial.rs`). Never set while it is idle.
     pub(super) trial: bool,
     /// The processes of the live attempt, or of an abandoned last attempt until they are gone.
@@ -244,6 +248,8 @@ pub(super) struct ChildRecord {
     pub(super) judged_from: Option<Time>,
     /// When the child is asked to stop, while it is not ready any more but was not asked yet (`unready_for`).
     pub(super) asked_at: Option<Time>,
+    /// When its stop kills it, if the command to stop said so.
+    pub(super) killed_at: Option<Time>,
     pub(super) log: Option<Box<StopLog>>,
     /// The last exits, as text, from the first failure on. Shared with snapshots.
     pub(super) exits: Option<Arc<VecDeque<ExitRecord>>>,
@@ -303,6 +309,10 @@ pub(super) struct SupervisorState {
     pub(super) live: u32,
     /// The number of children that wait for their start.
     pub(super) waiting: u32,
+    /// The number of children that are starting, counted only if `max_starting` bounds it.
+    pub(super) starting: u32,
+    /// The members of a group that wait for a place, each with [`Child::turn`].
+    pub(super) queue: BTreeSet<((Time, u64), Index)>,
     /// The number of children that still have to stop for a restart set.
     pub(super) to_restart: u32,
     /// The number of children that are degraded.
@@ -337,10 +347,21 @@ impl SupervisorState {
                 let defaults = spec.defaults.clone();
                 (SupervisorSpec { children: Vec::new(), defaults, ..*spec }, children)
             }
-            ChildForm::Group(GroupSpec { template, intensity, max_members, dedicated_runtime }) => {
+            ChildForm::Group(GroupSpec {
+                template,
+                intensity,
+                max_members,
+                max_starting,
+                dedicated_runtime,
+            }) => {
                 let (intensity, dedicated_runtime, order) = (*intensity, *dedicated_runtime, Order::Edges);
-                let rules =
-                    SupervisorSpec { order, intensity, dedicated_runtime, ..SupervisorSpec::default() };
+                let rules = SupervisorSpec {
+                    order,
+                    intensity,
+                    max_starting: *max_starting,
+                    dedicated_runtime,
+                    ..SupervisorSpec::default()
+                };
                 let (template, max) = (Arc::new(template.clone()), *max_members);
                 (rules, Children::Group { template, head: None, tail: None, count: 0, max })
             }
@@ -353,6 +374,8 @@ impl SupervisorState {
             window: Window::default(),
             live: 0,
             waiting: 0,
+            starting: 0,
+            queue: BTreeSet::new(),
             to_restart: 0,
             degraded: 0,
             unhealthy: 0,
@@ -375,6 +398,7 @@ impl SupervisorState {
             rules: SupervisorSpec { children: Vec::new(), defaults: None, ..self.rules },
             children: self.children.clone(),
             names: BTreeMap::new(),
+            queue: BTreeSet::new(),
             window: self.window.clone(),
             left_with_failure: None,
             failed_job: None,
@@ -399,25 +423,6 @@ impl SupervisorState {
         match &self.children {
             Children::Ordered(children) => children,
             Children::Group { .. } => &[],
-        }
-    }
-
-    /// Counts a child that now has (`true`) or no longer has (`false`) this health. Children that are well are not counted.
-    pub(super) const fn count_health(&mut self, health: Health, is: bool) {
-        let count = match health {
-            Health::Unknown | Health::Healthy => return,
-            Health::Degraded => &mut self.degraded,
-            Health::Unhealthy => &mut self.unhealthy,
-        };
-        *count = if is { *count + 1 } else { *count - 1 };
-    }
-
-    /// Returns the health of the worst child.
-    pub(super) const fn worst_child(&self) -> Health {
-        match (self.unhealthy, self.degraded) {
-            (0, 0) => Health::Healthy,
-            (0, _) => Health::Degraded,
-            _ => Health::Unhealthy,
         }
     }
 
@@ -550,6 +555,11 @@ impl Child {
     /// Returns `true` if its last attempt was stopped because a need did not hold.
     pub(super) fn is_stopped_for_need(&self) -> bool {
         self.record.as_ref().is_some_and(|record| record.stopped_for_need)
+    }
+
+    /// Returns `true` if the child is wanted only because a sibling that comes after it is.
+    pub(super) fn is_brought_along(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.brought_along)
     }
 
     /// Returns `true` if the child can have no more attempts.

@@ -15,6 +15,9 @@
 //! stages: [`KILL_WAIT`] from the request to the kill, and the `kill_wait` of its supervisor after it. An attempt is always killed before it is abandoned, however late the
 //! driver gives a tick.
 //!
+//! A command may say the time of the stop, instead of the declared `stop_within`. Children below a supervisor keep their own
+//! times within its budget.
+//!
 //! This file gives the orders to ask and to kill. `stop_progress.rs` continues a stop.
 
 use super::driver_queue::{Walk, WalkAct};
@@ -26,38 +29,62 @@ use crate::{EventKind, Exit, KILL_WAIT, StopStage, Time};
 use std::time::Duration;
 
 impl Machine {
+    /// Says within which time the next [`Input::Stop`](super::Input::Stop), or the next command to stop a child, stops: for a
+    /// leaf the time from the request to the kill, for a supervisor the budget of its whole stop. The time applies instead
+    /// of the declared one. It prolongs neither a stop that has begun nor that of a supervisor above. Other inputs ignore it.
+    pub const fn set_stop_budget(&mut self, within: Option<Duration>) {
+        self.stop_budget = within;
+    }
+
     /// Begins the stop of a child in any phase. Does nothing if the child is stopping or down.
     pub(super) fn begin_stop(&mut self, child: Index) {
+        self.begin_stop_within(child, None);
+    }
+
+    /// Begins the stop of a child like [`begin_stop`](Self::begin_stop). If the command says a time, this time applies
+    /// instead of the declared one, and shortens a stop that has begun.
+    pub(super) fn begin_stop_within(&mut self, child: Index, said: Option<Duration>) {
         if child == self.root {
             self.open_log(child);
         }
         match self.arena[child].phase {
             Phase::Idle(_) => {}
-            Phase::Stopping { .. } if self.arena[child].asked_at().is_some() => {
-                if self.now >= self.plan_above(child).ask_all {
+            Phase::Stopping { .. } if self.arena[child].sup.is_some() => self.tighten_plan(child, said),
+            Phase::Stopping { .. } => {
+                if let Some(said) = said {
+                    self.tighten_leaf(child, said);
+                }
+                if self.arena[child].asked_at().is_some() && self.now >= self.plan_above(child).ask_all {
                     self.ask_after_drain(child);
                 }
             }
-            Phase::Stopping { .. } => self.tighten_plan(child),
             Phase::Waiting | Phase::BackingOff => {
                 self.log_stop(child, Duration::ZERO, StopStage::Cancelled, None);
                 self.after_stop_by_others(child, StopStage::Cancelled, None);
             }
             Phase::Starting | Phase::Running => {
-                let drained_at = self.end_of_drain(child);
+                let drained_at = self.end_of_drain(child, said);
                 self.set_phase(child, Phase::Stopping { killed: false });
                 let (id, attempt) = self.arena.attempt_of(child);
                 self.emit(child, || EventKind::Stopping { attempt });
                 if self.arena[child].sup.is_some() {
-                    self.begin_stop_of_supervisor(child);
+                    self.begin_stop_of_supervisor(child, said);
                     return;
                 }
-                let (plan, within) = (self.plan_above(child), self.arena[child].spec.stop_within);
+                let within = said.unwrap_or(self.arena[child].spec.stop_within);
+                let plan = self.plan_above(child);
                 // There is no time to react to a request.
                 if within.is_zero() || self.now >= plan.kill {
                     self.kill(child);
                 } else if let Some(at) = drained_at {
-                    self.arena.record_or_new(child).asked_at = Some(at);
+                    let killed_at = said.map(|said| self.now.after(said));
+                    let record = self.arena.record_or_new(child);
+                    (record.asked_at, record.killed_at) = (Some(at), killed_at);
+                    // Nothing bounds the time of an open try any more, and its answer would not count.
+                    let open = record.checks.as_mut().map(|checks| checks.end_open()).unwrap_or_default();
+                    for index in open {
+                        self.push(Effect::EndCheck(id, attempt, index));
+                    }
                     self.set_timer(child, Purpose::Phase, at);
                 } else {
                     self.push(Effect::Ask(id, attempt));
@@ -72,16 +99,17 @@ impl Machine {
     }
 
     /// Returns when a child whose stop begins now is asked, if it is to be unready before. A child that is not ready yet, or
-    /// that has failed, has nothing to turn others away from.
-    fn end_of_drain(&self, child: Index) -> Option<Time> {
+    /// that has failed, has nothing to turn others away from. At least half of a time that the command says is left after it.
+    fn end_of_drain(&self, child: Index, said: Option<Duration>) -> Option<Time> {
         let state = &self.arena[child];
         let for_others = state.record.as_ref().is_none_or(|record| record.cause.is_none());
         let drains = state.phase == Phase::Running && for_others && !state.spec.unready_for.is_zero();
         let in_order = self.now < self.plan_above(child).ask_all;
-        (drains && in_order).then(|| self.now.after(state.spec.unready_for))
+        let longest = said.map_or(Duration::MAX, |said| said / 2);
+        (drains && in_order).then(|| self.now.after(state.spec.unready_for.min(longest)))
     }
 
-    /// Asks a child to stop that has not been ready for long enough. It has the rest of its `stop_within`. If this moment
+    /// Asks a child to stop that has not been ready for long enough. It has the rest of the time for its stop. If this moment
     /// is seen so late that there is no rest, the child has one further wait.
     pub(super) fn ask_after_drain(&mut self, child: Index) {
         self.arena.record_or_new(child).asked_at = None;
@@ -90,7 +118,7 @@ impl Machine {
             return self.kill(child);
         }
         let within = state.spec.stop_within;
-        let deadline = state.since.after(within);
+        let deadline = self.end_of_request(child);
         let is_late = deadline <= self.now;
         let deadline = if is_late { self.now.after(within.min(LATE)) } else { deadline };
         let (id, attempt) = self.arena.attempt_of(child);
@@ -109,10 +137,44 @@ impl Machine {
         }
     }
 
-    /// Applies the plan of the supervisor above to a supervisor that began to stop earlier.
-    fn tighten_plan(&mut self, child: Index) {
-        let (above, state) = (self.plan_above(child), &self.arena[child]);
+    /// Returns when a leaf whose stop has begun with a drain is killed.
+    fn end_of_request(&self, child: Index) -> Time {
+        let state = &self.arena[child];
+        let said = state.record.as_ref().and_then(|record| record.killed_at);
+        said.unwrap_or_else(|| state.since.after(state.spec.stop_within))
+    }
+
+    /// Shortens the stop of a leaf that has begun to the time that a later command says.
+    fn tighten_leaf(&mut self, child: Index, said: Duration) {
+        let (now, state) = (self.now, &self.arena[child]);
+        if state.phase == (Phase::Stopping { killed: true }) {
+            return;
+        }
+        if said.is_zero() {
+            self.kill(child);
+        } else if let Some(asked_at) = state.asked_at() {
+            let asked_at = asked_at.min(now.after(said / 2));
+            let killed_at = self.end_of_request(child).min(now.after(said));
+            let record = self.arena.record_or_new(child);
+            (record.asked_at, record.killed_at) = (Some(asked_at), Some(killed_at));
+            self.set_timer(child, Purpose::Phase, asked_at);
+        } else if !self.shares_deadline(child) {
+            let at = state.phase_deadline.min(now.after(said));
+            self.set_timer(child, Purpose::Phase, at);
+        }
+    }
+
+    /// Shortens the stop of a supervisor that has begun: to the plan of the supervisor above, and to the budget that a later
+    /// command says.
+    fn tighten_plan(&mut self, child: Index, said: Option<Duration>) {
+        if said.is_some_and(|said| said.is_zero()) {
+            return self.kill(child);
+        }
+        let state = &self.arena[child];
         let Some(sup) = &state.sup else { return };
+        let said =
+            said.map_or(StopPlan::UNBOUNDED, |said| StopPlan::new(self.now, said, state.spec.kill_wait));
+        let above = self.plan_above(child).min(said);
         let mut plan = sup.plan.min(above);
         if let Children::Group { count, .. } = sup.children {
             plan = sup.plan.min(above.for_members(self.now, count));
@@ -129,9 +191,10 @@ impl Machine {
         }
     }
 
-    fn begin_stop_of_supervisor(&mut self, sup: Index) {
+    fn begin_stop_of_supervisor(&mut self, sup: Index, said: Option<Duration>) {
         let spec = &self.arena[sup].spec;
-        let mut plan = StopPlan::new(self.now, spec.stop_within, spec.kill_wait).min(self.plan_above(sup));
+        let within = said.unwrap_or(spec.stop_within);
+        let mut plan = StopPlan::new(self.now, within, spec.kill_wait).min(self.plan_above(sup));
         if let Children::Group { template, head, count, .. } = &self.arena.sup(sup).children {
             // The stop deadline of the members bounds the plan, because members have no timers.
             let members = self.now.after(template.stop_within);
@@ -179,7 +242,7 @@ impl Machine {
             return self.kill_supervisor(child);
         }
         if let Some(record) = &mut self.arena[child].record {
-            record.asked_at = None;
+            (record.asked_at, record.killed_at) = (None, None);
         }
         match self.arena[child].phase {
             Phase::Idle(_) | Phase::Stopping { killed: true } => {}

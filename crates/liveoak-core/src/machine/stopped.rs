@@ -123,6 +123,9 @@ impl Machine {
             IdleReason::Quarantined if self.arena[child].intent == Intent::Quarantine => {
                 Refusal::Superseded { by: "a quarantine" }
             }
+            IdleReason::NotWanted if self.arena[child].spec.manual => {
+                Refusal::Superseded { by: "a stop, because it is not wanted any more" }
+            }
             IdleReason::NotWanted => Refusal::Superseded { by: "a change of the mode" },
             IdleReason::Finished | IdleReason::Ignored | IdleReason::Quarantined => {
                 Refusal::Superseded { by: "the restart of a sibling" }

@@ -2,7 +2,9 @@
 //!
 //! A mode sets only whether a declared child is wanted. A child that is not wanted has the intent
 //! [`Unwanted`](Intent::Unwanted): it is stopped like a child that a command stops, and stays down. What a command stopped
-//! stays stopped in any mode, and a job that has finished does not run again. Added children belong to no mode.
+//! stays stopped in any mode, and a job that has finished does not run again. Added children belong to no mode. A manual
+//! child is wanted by a mode if a pattern names the child itself, or if a wanted sibling comes after it; without a mode, it
+//! is wanted if a command has asked for it.
 //!
 //! | child | wanted | step |
 //! |---|---|---|
@@ -91,9 +93,11 @@ impl Machine {
             for child in self.declared_below(sup) {
                 let path = below(above.as_ref(), &self.arena.name_text(child));
                 let set = self.arena[child].spec.replica_of.as_ref();
-                if mode.is_none_or(|mode| mode.names(&path, set)) {
-                    self.want_with_needs(child, &mut wanted);
-                } else {
+                if mode.map_or(self.is_wanted_without_mode(child), |mode| mode.names(&path, set)) {
+                    self.want_with_needs(child, mode.is_some(), &mut wanted);
+                }
+                if mode.is_some() {
+                    // A pattern may also name a manual child, which its supervisor does not stand for.
                     open.push((child, Some(path)));
                 }
             }
@@ -101,8 +105,18 @@ impl Machine {
         wanted
     }
 
-    /// Adds a child with all children below it, what they come after, and the supervisors above them.
-    fn want_with_needs(&self, child: Index, wanted: &mut WantedChildren) {
+    /// Returns `true` if a child is wanted without a mode, by itself.
+    fn is_wanted_without_mode(&self, child: Index) -> bool {
+        let state = &self.arena[child];
+        !state.spec.manual || state.record.as_ref().is_some_and(|record| record.asked_for)
+    }
+
+    /// Adds a child with all children below it, what they come after, and the supervisors above them. Manual children below
+    /// it are left out, except, without a mode, those that a command has asked for.
+    fn want_with_needs(&self, child: Index, in_mode: bool, wanted: &mut WantedChildren) {
+        let manual = |below: &Index| self.arena[*below].spec.manual;
+        let left_out =
+            |below: &Index| if in_mode { manual(below) } else { !self.is_wanted_without_mode(*below) };
         // With each child: whether all children below it come along, and the sibling that needs it.
         let mut open = vec![(child, true, None)];
         while let Some((child, whole, needed_by)) = open.pop() {
@@ -112,7 +126,8 @@ impl Machine {
                 Some(_) => drop(wanted.entry(child).or_insert(needed_by)),
             }
             if whole {
-                let adds = |below: &Index| !wanted.contains_key(below) || self.arena[*below].sup.is_some();
+                let is_new = |below: &Index| !wanted.contains_key(below) || self.arena[*below].sup.is_some();
+                let adds = |below: &Index| !left_out(below) && is_new(below);
                 let below = self.declared_below(child).into_iter().filter(adds);
                 open.extend(below.map(|below| (below, true, None)));
             }
@@ -132,7 +147,7 @@ impl Machine {
             Finished, Ignored, NotWanted, Paused, Quarantined, StoppedByCommand, SupervisorDown,
         };
         let state = &self.arena[child];
-        let of_mode = || mode.map_or("no mode".to_owned(), |mode| format!("mode `{}`", mode.name));
+        let of_mode = || mode.map_or("the tree".to_owned(), |mode| format!("mode `{}`", mode.name));
         let keep = |reason: &str| (PlanAction::Keep, reason.to_owned());
         match (state.phase, state.intent, wanted.get(&child)) {
             (_, Intent::Remove, _) => keep("it is being removed"),
@@ -165,6 +180,9 @@ impl Machine {
             (Phase::Idle(NotWanted | SupervisorDown | Paused), _, None) => {
                 keep("it is not wanted, and is down")
             }
+            (_, _, None) if mode.is_none() => {
+                (PlanAction::Stop, "it runs only when it is asked for".to_owned())
+            }
             (_, _, None) => (PlanAction::Stop, format!("{} does not want it", of_mode())),
         }
     }
@@ -177,16 +195,28 @@ impl Machine {
         if self.ended {
             return;
         }
+        self.arena.some_unwanted = true;
         let wanted = self.wanted_in(mode);
         let mut open = vec![self.root];
         while let Some(sup) = open.pop() {
             for child in self.declared_below(sup) {
                 open.push(child);
+                if wanted.contains_key(&child) {
+                    self.note_wish_of_mode(child, mode.is_some());
+                }
                 self.prepare_wanted(sup, child, wanted.contains_key(&child));
             }
         }
         self.settle();
         self.origin = None;
+    }
+
+    /// Notes why a wanted child is wanted: what a mode wants is not there for its siblings only.
+    fn note_wish_of_mode(&mut self, child: Index, in_mode: bool) {
+        let brought_along = !in_mode && !self.is_wanted_without_mode(child);
+        if brought_along || self.arena[child].is_brought_along() {
+            self.arena.record_or_new(child).brought_along = brought_along;
+        }
     }
 
     fn prepare_wanted(&mut self, sup: Index, child: Index, wanted: bool) {
@@ -208,6 +238,7 @@ impl Machine {
             // A quarantined child may make a trial, so it has a step of its own.
             (Phase::Idle(reason), Intent::Run, false) if reason != IdleReason::Quarantined || sup_is_down => {
                 state.intent = Intent::Unwanted;
+                self.forget_wish(child);
                 matches!(reason, IdleReason::SupervisorDown | IdleReason::Paused)
                     .then_some(IdleReason::NotWanted)
             }
@@ -258,7 +289,9 @@ impl Machine {
         let is_commanded = matches!(state.intent, Intent::Stop | Intent::Quarantine | Intent::Remove);
         if !is_commanded {
             state.intent = Intent::Unwanted;
+            self.forget_wish(child);
         }
+        let state = &self.arena[child];
         let is_down = matches!(
             state.phase,
             Phase::Idle(StoppedByCommand | NotWanted | Finished | Ignored | Quarantined)

@@ -204,6 +204,10 @@ fn shown_edge(edge: &Edge) -> String {
     format!("{} {}", edge.child, edge.condition)
 }
 
+fn shown_name(name: &Option<crate::Name>) -> String {
+    name.as_ref().map_or("none".to_owned(), ToString::to_string)
+}
+
 fn shown_need(need: &Need) -> String {
     format!("{} (grace {})", need.child, shown_time(&need.grace))
 }
@@ -232,9 +236,11 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         kill_wait,
         run_within,
         restart_codes,
+        body,
         significant,
         after,
         needs,
+        manual,
         replica_of,
         once,
         keep_error,
@@ -243,9 +249,8 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         // A child that stands at another place is the same child.
         declared_at: _,
         description,
-        // Where a value comes from is no difference.
+        // Where a value comes from is no difference, and what is written says nothing about how the child runs.
         sources: _,
-        // It says nothing about how the child runs.
         written: _,
     } = new;
     let name = |field: &str| format!("`{of}{field}`");
@@ -260,12 +265,13 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("significant"), &old.significant, significant, ToString::to_string);
     note(changed, &name("after"), &old.after, after, |edges| listed(edges, shown_edge));
     note(changed, &name("needs"), &old.needs, needs, |needs| listed(needs, shown_need));
-    let set = |name: &Option<crate::Name>| name.as_ref().map_or("none".to_owned(), ToString::to_string);
-    note(changed, &name("replica_of"), &old.replica_of, replica_of, set);
+    note(changed, &name("manual"), &old.manual, manual, ToString::to_string);
+    note(changed, &name("replica_of"), &old.replica_of, replica_of, shown_name);
     note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
     note_description(changed, of, old.description.as_deref(), description.as_deref());
     note(changed, &name("history"), &old.history, history, ToString::to_string);
     let restart = &mut found.restart;
+    note(restart, &name("body"), &old.body, body, ToString::to_string);
     note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
     let time = |time: &Option<Duration>| time.as_ref().map_or("none".to_owned(), shown_time);
     note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, time);
@@ -312,6 +318,7 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
         auto_shutdown,
         end_when_done,
         dedicated_runtime,
+        max_starting,
         defaults,
         children: _,
     } = new;
@@ -327,6 +334,7 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
     {
         changed.push("`defaults` differ".to_owned());
     }
+    note(changed, "`max_starting`", &old.max_starting, max_starting, shown_count);
     note(changed, "`end_when_done`", &old.end_when_done, end_when_done, ToString::to_string);
     let order = |spec: &SupervisorSpec, other: &SupervisorSpec| -> Vec<String> {
         let stays = |child: &&ChildDeclaration| other.children.iter().any(|other| other.name == child.name);
@@ -344,13 +352,14 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
 
 /// Notes how two groups differ. The spec of the members counts for members that start from now on.
 fn compare_groups(old: &GroupSpec, new: &GroupSpec, found: &mut BodyDifference) {
-    let GroupSpec { template, intensity, max_members, dedicated_runtime } = new;
+    let GroupSpec { template, intensity, max_members, max_starting, dedicated_runtime } = new;
     let mut members = BodyDifference::default();
     compare_specs(&old.template, template, "template.", &mut members);
     found.in_place.extend(members.in_place);
     found.restart.extend(members.restart);
     note(&mut found.in_place, "`intensity`", &old.intensity, intensity, shown_limit);
     note(&mut found.in_place, "`max_members`", &old.max_members, max_members, ToString::to_string);
+    note(&mut found.in_place, "`max_starting`", &old.max_starting, max_starting, shown_count);
     note(
         &mut found.restart,
         "`dedicated_runtime`",
@@ -358,6 +367,10 @@ fn compare_groups(old: &GroupSpec, new: &GroupSpec, found: &mut BodyDifference) 
         dedicated_runtime,
         ToString::to_string,
     );
+}
+
+fn shown_count(count: &Option<u32>) -> String {
+    count.map_or("no limit".to_owned(), |count| count.to_string())
 }
 
 fn shown_time(time: &Duration) -> String {

@@ -49,6 +49,8 @@ impl ChildDeclaration {
             "needs",
             "the root of a tree has no siblings that it could need",
         );
+        let reason = "the root of a tree starts with the tree, so nothing could ask for its start";
+        check.refuse_if(spec.manual, &path, "manual", reason);
         let reason = "the root of a tree has no supervisor above it that could restart it; put it below another supervisor";
         check.refuse_if(spec.replica_of.is_some(), &path, "replica_of", "the root of a tree is no replica");
         let may_restart = spec.restart != Restart::Permanent || spec.limit.is_some();
@@ -84,6 +86,9 @@ pub(crate) fn added_child<'a>(
     check.check_declared(&path, declared, rules.auto_shutdown);
     let reason = "a replica set is declared with its supervisor; a child that is added later cannot be part of a replica set";
     check.refuse_if(declared.spec.replica_of.is_some(), &path, "replica_of", reason);
+    let reason =
+        "a child that is added starts when it is added, so it cannot wait until it is asked for; declare it";
+    check.refuse_if(declared.spec.manual, &path, "manual", reason);
     check.check_form(&path, &declared.form, rules.depth + 1);
     if !(declared.spec.after.is_empty() && declared.spec.needs.is_empty()) {
         let known: HashMap<&str, Sibling> = siblings.collect();
@@ -152,6 +157,7 @@ impl Check {
         for (field, reason) in spec.defaults.iter().flat_map(|defaults| defaults.problems()) {
             self.refuse_if(true, path, field, reason);
         }
+        self.check_max_starting(path, spec);
         self.check_limit(path, "intensity", spec.intensity);
         if let (Some(intensity), Some(failures)) = (spec.intensity, out_of_reach(spec)) {
             self.push_error(path, "intensity", Problem::IntensityOutOfReach { intensity, failures });
@@ -230,10 +236,13 @@ impl Check {
         self.refuse_if(!group.template.after.is_empty(), path, "after", reason);
         let reason = "members of a dynamic group have no siblings that they could need";
         self.refuse_if(!group.template.needs.is_empty(), path, "needs", reason);
+        let reason = "a member starts when it is added, so it cannot wait until it is asked for";
+        self.refuse_if(group.template.manual, path, "manual", reason);
         let reason = "members of a dynamic group have no order, so none is a replica";
         self.refuse_if(group.template.replica_of.is_some(), path, "replica_of", reason);
         let reason = "0 members would make the group useless; expected at least 1";
         self.refuse_if(group.max_members == 0, path, "max_members", reason);
+        self.check_max_starting_of_group(path, group);
     }
 
     fn check_declared(&mut self, path: &Path, declared: &ChildDeclaration, auto_shutdown: AutoShutdown) {

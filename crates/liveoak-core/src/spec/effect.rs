@@ -11,10 +11,13 @@
 //! | `keep` | a child that runs once; a child that can always be started again; the root |
 //! | `keep_error` | a supervisor, a group |
 //! | `unready_for` | a supervisor, a group, a member; a child that has no longer time to stop |
+//! | `max_starting` | a supervisor all of whose declared children are ready at once; such a group |
 //! | what happens when a limit is exceeded | an unlimited limit |
 
 use super::check::Check;
-use super::{ChildDeclaration, ChildForm, ChildSpec, GroupSpec, Limit, Ready, Restart, Source};
+use super::{
+    ChildDeclaration, ChildForm, ChildSpec, GroupSpec, Limit, Ready, Restart, Source, SupervisorSpec,
+};
 use crate::Path;
 
 /// Which settings of a [`ChildSpec`] were written at the child itself, and what only a builder can refuse. Everything that
@@ -45,6 +48,9 @@ impl Kind {
         }
     }
 }
+
+/// Why no bound of zero is allowed.
+const NO_PLACE: &str = "with 0 places nothing could ever start; expected at least 1";
 
 /// Returns `true` if the start of such a child may take time.
 fn may_wait(spec: &ChildSpec, kind: Kind) -> bool {
@@ -98,12 +104,37 @@ impl Check {
     pub(super) fn check_effect_on_root(&mut self, path: &Path, root: &ChildDeclaration) {
         let reason = "nothing restarts the root of a tree, so the delay before a restart has no effect";
         self.refuse_if(is_own(root.spec.sources.backoff), path, "backoff", reason);
+        let reason = "a supervisor or a group has no error of its own to keep; its children may";
+        self.refuse_if(root.spec.keep_error, path, "keep_error", reason);
         let reason = "the root of a tree ends with the tree, so keeping what it has captured has no effect";
         self.refuse_if(root.spec.written.keep, path, "keep", reason);
         self.check_unready_for(path, &root.spec, Kind::of(&root.form));
         if let ChildForm::Group(group) = &root.form {
             self.check_members(path, group);
         }
+    }
+
+    /// Refuses a bound on starts side by side under which nothing could start, or which changes nothing.
+    pub(super) fn check_max_starting(&mut self, path: &Path, spec: &SupervisorSpec) {
+        self.refuse_if(spec.max_starting == Some(0), path, "max_starting", NO_PLACE);
+        let is_at_once = |child: &ChildDeclaration| match &child.form {
+            ChildForm::Leaf => child.spec.is_ready_at_once(),
+            ChildForm::Supervisor(_) => false,
+            ChildForm::Group(group) => !group.dedicated_runtime,
+        };
+        let none_starts = !spec.children.is_empty() && spec.children.iter().all(is_at_once);
+        let reason = "each child is ready as soon as it runs, so no start takes a place; expected children that report \
+                      that they are ready, or no `max_starting`";
+        self.refuse_if(spec.max_starting.is_some() && none_starts, path, "max_starting", reason);
+    }
+
+    /// Refuses such a bound of a group.
+    pub(super) fn check_max_starting_of_group(&mut self, path: &Path, group: &GroupSpec) {
+        self.refuse_if(group.max_starting == Some(0), path, "max_starting", NO_PLACE);
+        let reason = "each member is ready as soon as it runs, so no start takes a place; expected members that report \
+                      that they are ready, or no `max_starting`";
+        let none_starts = group.template.is_ready_at_once();
+        self.refuse_if(group.max_starting.is_some() && none_starts, path, "max_starting", reason);
     }
 
     /// Refuses what has no effect on the members of a group.

@@ -45,7 +45,9 @@ pub use polls::{PollLimit, WhenStuck};
 pub use reach::SpecWarning;
 #[cfg(test)]
 pub(crate) use reach::out_of_reach;
-pub use words::{AutoShutdown, Condition, Criticality, FirstStart, Jitter, Order, Restart, Role, Strategy};
+pub use words::{
+    AutoShutdown, BodyKind, Condition, Criticality, FirstStart, Jitter, Order, Restart, Role, Strategy,
+};
 
 use crate::{Backoff, DeclaredAt, Name};
 use std::sync::Arc;
@@ -184,6 +186,8 @@ pub struct ChildSpec {
     pub run_within: Option<Duration>,
     /// The exit codes with which a program asks for its restart; `None` if it does not ask. Refused on temporary children.
     pub restart_codes: Option<Box<RestartCodes>>,
+    /// What runs the child. It changes nothing; people see it.
+    pub body: BodyKind,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,
     /// How long one poll of the child may take. With `None`, the limit of the nearest supervisor above that has one
@@ -215,6 +219,10 @@ pub struct ChildSpec {
     /// The dependencies that must also hold while the child runs. Refused on temporary children, on groups and their
     /// members, and on the root, because a child that is stopped for a need must be able to come back as it was.
     pub needs: Vec<Need>,
+    /// `true` if the child does not start with its supervisor, but only when it is asked for: by a command, by a mode that names
+    /// it, or by a sibling that comes after it. Down, it counts as done. Refused on the root, on members, and on a child that
+    /// is added, because adding asks for its start.
+    pub manual: bool,
     /// The replica set to which the child belongs. Siblings of one set are one place in the order of their supervisor: they
     /// start side by side, stop side by side, and none of them takes another down under rest-for-one. The replicas of a
     /// set are declared in succession and have the same `after`, and each `after` of a sibling names all of them or none.
@@ -257,6 +265,7 @@ impl Default for ChildSpec {
             start_within: Duration::from_secs(30),
             run_within: None,
             restart_codes: None,
+            body: BodyKind::default(),
             heartbeat: None,
             poll_limit: None,
             checks: None,
@@ -267,6 +276,7 @@ impl Default for ChildSpec {
             significant: false,
             after: Vec::new(),
             needs: Vec::new(),
+            manual: false,
             replica_of: None,
             once: false,
             keep_error: false,
@@ -346,6 +356,12 @@ impl ChildSpec {
         self.checks = Some(self.checks().iter().cloned().chain([check]).collect());
     }
 
+    /// Returns `true` if a leaf is ready as soon as it runs: it is never starting.
+    #[inline]
+    pub(crate) fn is_ready_at_once(&self) -> bool {
+        self.ready == Ready::AtOnce && !self.has_check(true)
+    }
+
     /// Returns `true` if the child has a check of one of these kinds.
     #[inline]
     pub(crate) fn has_check(&self, startup: bool) -> bool {
@@ -361,7 +377,12 @@ impl ChildSpec {
     /// Returns the defaults of a supervisor. It has no deadlines, because its children have deadlines.
     #[must_use]
     pub fn of_supervisor() -> Self {
-        Self { start_within: Duration::MAX, stop_within: Duration::MAX, ..Self::default() }
+        Self {
+            start_within: Duration::MAX,
+            stop_within: Duration::MAX,
+            body: BodyKind::Supervisor,
+            ..Self::default()
+        }
     }
 
     /// Returns the defaults of the root: the defaults of a supervisor, with 30 s for the stop of the whole tree.
@@ -402,6 +423,9 @@ pub struct SupervisorSpec {
     /// `true` if the children run on a dedicated runtime, which is made before the first child starts and closed after
     /// the last child has ended.
     pub dedicated_runtime: bool,
+    /// How many children may be starting (begun, but not ready yet) at the same time: more than zero; `None` for any number.
+    /// A further child waits for a place. Among children that wait, the one that has waited longest comes first.
+    pub max_starting: Option<u32>,
     /// What the children below inherit until they set it themselves; `None` if nothing.
     pub defaults: Option<Arc<Defaults>>,
     /// The children, in declared order.
@@ -417,6 +441,8 @@ pub struct GroupSpec {
     pub intensity: Option<Limit>,
     /// The most members that the group may have at the same time; a further member is refused.
     pub max_members: u32,
+    /// How many members may be starting at the same time, as in [`SupervisorSpec::max_starting`].
+    pub max_starting: Option<u32>,
     /// `true` if the members run on a dedicated runtime, as in [`SupervisorSpec::dedicated_runtime`].
     pub dedicated_runtime: bool,
 }
@@ -432,6 +458,7 @@ impl Default for GroupSpec {
             template: ChildSpec::default(),
             intensity: None,
             max_members: Self::DEFAULT_MAX_MEMBERS,
+            max_starting: None,
             dedicated_runtime: false,
         }
     }

@@ -143,6 +143,22 @@ words! {
         Critical = "critical",
     }
 
+    /// What runs a child.
+    pub enum BodyKind by default Task {
+        /// An async closure.
+        Task = "task",
+        /// A value with `init`, `run` and `stop`.
+        Service = "service",
+        /// A blocking closure on a thread of its own.
+        Thread = "thread",
+        /// A program: a process group of the operating system.
+        Program = "program",
+        /// Nothing of its own: it has children.
+        Supervisor = "supervisor",
+        /// Nothing of its own: it has members, made from one template.
+        Group = "group",
+    }
+
     /// What an `after` edge waits for.
     pub enum Condition by default Ready {
         /// The sibling is starting or running (or has completed, or is not needed).

@@ -85,7 +85,8 @@ impl Model {
     pub(crate) fn schedule_trial(&mut self, path: &str) {
         let now = self.now;
         let child = self.of(path);
-        let retry_after = child.retry_after.filter(|_| child.survivors.is_none() && !child.paused);
+        let retry_after =
+            child.retry_after.filter(|_| child.survivors.is_none() && !child.paused && !child.unwanted);
         child.trial_timer = retry_after.map_or(NEVER, |retry_after| later(now, retry_after));
     }
 

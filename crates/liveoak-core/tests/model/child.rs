@@ -143,6 +143,10 @@ pub(crate) struct Child {
     pub(crate) attempt: u64,
     /// `true` if it is intended to run: `false` after a stop command, until a start command.
     pub(crate) wanted: bool,
+    /// It is not `wanted` because it is manual, and nothing asks for it.
+    pub(crate) unwanted: bool,
+    /// It is `wanted` only because a sibling that comes after it is.
+    pub(crate) brought_along: bool,
     /// Only a command starts it.
     pub(crate) paused: bool,
     /// A command quarantined it. Then it is not `wanted`.

@@ -60,12 +60,32 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(_) => self.start_anew(path, request, Command::Start),
+            Phase::Waiting | Phase::Starting | Phase::Running | Phase::BackingOff if child.brought_along => {
+                if self.waits_for_kept_down(path) {
+                    return Some("kept down");
+                }
+                let running = child.phase == Phase::Running;
+                let now = self.now;
+                let child = self.of(path);
+                child.brought_along = false;
+                if running {
+                    return Some("ready");
+                }
+                if child.phase == Phase::Waiting && child.answer_timer == NEVER {
+                    child.answer_timer = later(now, child.longest_wait());
+                }
+                self.wait_for(path, request, Command::Start);
+                None
+            }
             Phase::Stopping { .. } if !child.wanted => {
                 if child.removing || path == ROOT || self.parent_ends(path) {
                     return Some("supervisor down");
                 }
                 if self.is_used_up(path) {
                     return Some("only once");
+                }
+                if self.waits_for_kept_down(path) {
+                    return Some("kept down");
                 }
                 self.start_after_stop(path, request, Command::Start);
                 None
@@ -84,8 +104,11 @@ impl Model {
         if self.at(path).survivors.is_some() {
             return Some("still runs");
         }
+        if self.waits_for_kept_down(path) {
+            return Some("kept down");
+        }
         let child = self.of(path);
-        (child.wanted, child.by_command) = (true, false);
+        (child.wanted, child.by_command, child.unwanted, child.brought_along) = (true, false, false, false);
         child.start_by_command = command == Command::Start;
         (child.restarting, child.gave_up) = (false, false);
         self.end_pause(path);
@@ -114,7 +137,8 @@ impl Model {
     pub(crate) fn start_after_stop(&mut self, path: &str, request: u64, command: Command) {
         self.end_pause(path);
         let child = self.of(path);
-        (child.wanted, child.by_command, child.start_when_down) = (true, false, true);
+        child.brought_along &= child.wanted;
+        (child.wanted, child.by_command, child.unwanted, child.start_when_down) = (true, false, false, true);
         child.start_by_command |= command == Command::Start;
         self.answer(path, |command| {
             matches!(command, Command::Stop | Command::Quarantine).then_some("superseded")
@@ -130,6 +154,7 @@ impl Model {
     fn command_stop(&mut self, path: &str, request: u64) -> Option<&'static str> {
         let child = self.of(path);
         (child.wanted, child.by_command, child.start_when_down) = (false, false, false);
+        (child.unwanted, child.brought_along) = (false, false);
         let idle = matches!(child.phase, Phase::Idle(_));
         self.wait_for(path, request, Command::Stop);
         if idle {
@@ -149,6 +174,10 @@ impl Model {
             return Some("only once");
         }
         let phase = child.phase;
+        let again = matches!(phase, Phase::Idle(_)) || child.stopping() && !child.wanted;
+        if again && !matches!(phase, Phase::Idle(_)) && self.waits_for_kept_down(path) {
+            return Some("kept down");
+        }
         if child.trial {
             self.end_quarantine(path);
         }
@@ -176,6 +205,7 @@ impl Model {
         }
         let child = self.of(path);
         (child.wanted, child.start_when_down, child.removing) = (false, false, true);
+        (child.unwanted, child.brought_along) = (false, false);
         let idle = matches!(child.phase, Phase::Idle(_));
         self.wait_for(path, request, Command::Remove);
         if idle {

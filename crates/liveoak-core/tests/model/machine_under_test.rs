@@ -449,6 +449,7 @@ fn describe(node: &ChildView) -> String {
                 WaitingFor::Nothing => "nothing".to_owned(),
                 WaitingFor::Turn(name) => format!("turn {name}"),
                 WaitingFor::Edge(name, condition) => format!("{name} {condition:?}"),
+                WaitingFor::Place => "place".to_owned(),
                 WaitingFor::RestartStop => "group stop".to_owned(),
                 WaitingFor::RestartBackoff(name) => format!("backoff {name}"),
             };
@@ -529,6 +530,7 @@ fn word(answer: &Result<Outcome, Refusal>) -> &'static str {
         Err(Refusal::Failed(_)) => "failed",
         Err(Refusal::StillRuns(_)) => "still runs",
         Err(Refusal::WaitsFor { .. }) => "waits",
+        Err(Refusal::KeptDown { .. }) => "kept down",
         Err(Refusal::Superseded { .. }) => "superseded",
         Ok(Outcome::Exited { .. }) => unreachable!("the model waits for no exit"),
         Err(_) => "refused",

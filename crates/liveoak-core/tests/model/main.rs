@@ -14,7 +14,7 @@
 //! 1. `child.rs`: the state of one child, and `Plan`, the moments of a supervisor's stop.
 //! 2. `reference.rs`: the whole tree; what lets a child start, readiness, health, and the loop that evaluates supervisors.
 //! 3. `stopping.rs`: what follows an exit (restart, limit, giving up), and how stops, kills and abandoning go;
-//!    `asking.rs`, `auto_shutdown.rs`, `survivors.rs` and `let_go.rs` belong to it.
+//!    `manual.rs`, `asking.rs`, `auto_shutdown.rs`, `survivors.rs` and `let_go.rs` belong to it.
 //! 4. `commands.rs`: commands and additions (`pause.rs` belongs to it), timers, and `Model::step`, which applies one step.
 //! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
 //! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared
@@ -31,6 +31,7 @@ mod child;
 mod commands;
 mod let_go;
 mod machine_under_test;
+mod manual;
 mod pause;
 mod reference;
 #[path = "../../src/machine/tests/replica.rs"]
@@ -98,7 +99,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 57] = [
+const WORDS: [&str; 60] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -129,12 +130,15 @@ const WORDS: [&str; 57] = [
     "answer only once",
     "answer waits",
     "answer still runs",
+    "answer kept down",
     // States of children.
     "idle down",
     "idle stopped",
     "idle finished",
     "idle ignored",
     "idle quarantined",
+    "idle not-wanted",
+    "brought along",
     "waiting",
     "waiting with a deadline",
     "starting",
@@ -181,6 +185,7 @@ fn record_words(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) 
                 Phase::Running | Phase::Stopping { .. } => None,
             });
             words.extend((waits && child.timer != NEVER).then(|| "waiting with a deadline".to_owned()));
+            words.extend(child.brought_along.then(|| "brought along".to_owned()));
             words.extend(child.drains.then(|| "not ready before it is asked".to_owned()));
             words.extend(child.in_restart_set.then(|| "in a restart set".to_owned()));
             words.extend(child.last_exit.map(|kind| format!("exit {kind}")));

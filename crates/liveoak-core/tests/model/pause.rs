@@ -115,6 +115,7 @@ impl Model {
             return Some("supervisor down");
         }
         (child.wanted, child.by_command, child.start_when_down) = (false, true, false);
+        (child.unwanted, child.brought_along) = (false, false);
         let idle = matches!(child.phase, Phase::Idle(_));
         self.wait_for(path, request, Command::Quarantine);
         if idle {
@@ -141,6 +142,9 @@ impl Model {
         }
         if self.is_used_up(path) {
             return Some("only once");
+        }
+        if stops && self.waits_for_kept_down(path) {
+            return Some("kept down");
         }
         if stops {
             self.start_after_stop(path, request, Command::Release);

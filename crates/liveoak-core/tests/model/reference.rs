@@ -6,9 +6,7 @@
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, NO_PLAN, Path, Phase, is_failure, is_start, later};
 use crate::stopping::Act;
-use liveoak_core::{
-    ChildDeclaration, ChildForm, ChildSpec, Health, IdleReason, Order, Ready, Restart, Strategy,
-};
+use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Health, IdleReason, Order, Ready, Restart};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -93,7 +91,11 @@ impl Model {
             ChildForm::Supervisor(rules) => Body::Supervisor(Box::new(rules.clone())),
             ChildForm::Group(group) => Body::Group(Box::new(group.clone())),
         };
-        self.children.insert(path.to_owned(), self.fresh(declared.spec.clone(), body));
+        let mut child = self.fresh(declared.spec.clone(), body);
+        if declared.spec.manual {
+            (child.phase, child.wanted, child.unwanted) = (Phase::Idle(IdleReason::NotWanted), false, true);
+        }
+        self.children.insert(path.to_owned(), child);
         if let ChildForm::Supervisor(rules) = &declared.form {
             // Start order: the declared order, sorted stably so that each child follows its dependencies.
             let mut left: Vec<&ChildDeclaration> = rules.children.iter().collect();
@@ -129,6 +131,8 @@ impl Model {
             drains: false,
             attempt: 0,
             wanted: true,
+            unwanted: false,
+            brought_along: false,
             paused: false,
             by_command: false,
             removing: false,
@@ -245,6 +249,9 @@ impl Model {
         {
             child.answer_timer = later(now, child.longest_wait());
         }
+        if phase == Phase::Waiting {
+            self.bring_along(path);
+        }
     }
 
     /// Begins an attempt.
@@ -279,6 +286,7 @@ impl Model {
             return self.ready(path);
         }
         self.of(path).mode = Mode::Starting;
+        self.choose_wanted(path);
         for kid in self.kids(path) {
             let child = self.of(&kid);
             let stopped_by_others = child.stopped_by_others;
@@ -408,6 +416,7 @@ impl Model {
             Mode::Down | Mode::Opening | Mode::Closing => {}
             Mode::Stopping => self.go_on_stopping(path),
             Mode::Starting | Mode::Up => {
+                self.stop_unneeded(path);
                 if self.kids(path).iter().any(|kid| self.at(kid).in_restart_set) {
                     self.stop_next(path, true);
                 }
@@ -431,14 +440,38 @@ impl Model {
 
     /// Starts every waiting child whose turn it is. While a restart set stops or backs off, no child is started for the
     /// first time; with `Order::Declared` a child waits for those before it.
+    ///
+    /// If starts side by side are bounded, the children that could start take the free places in the order of their waits. A
+    /// child that has started may give another one its turn, so the supervisor is looked at again.
     fn start_next(&mut self, path: &str) {
+        loop {
+            let mut due = self.look_for_starts(path);
+            due.sort_by_key(|kid| (self.at(kid).since, self.at(kid).attempt));
+            let mut begun = false;
+            for kid in due {
+                if self.has_place(path, &kid) {
+                    self.begin(&kid);
+                    begun = true;
+                } else if self.at(&kid).answer_due {
+                    self.answer_as_waiting(&kid);
+                }
+            }
+            if !begun {
+                return;
+            }
+        }
+    }
+
+    /// Starts the children whose turn it is, or, if starts side by side are bounded, returns them.
+    fn look_for_starts(&mut self, path: &str) -> Vec<Path> {
+        let mut due = Vec::new();
         let declared = self.at(path).rules().is_some_and(|rules| rules.order == Order::Declared);
         let mut before = true;
         // Whether all children of the current place were ready, and the set whose place this is.
         let (mut place_ready, mut set) = (true, None);
         for kid in self.kids(path) {
             if self.at(path).ending() {
-                return;
+                return Vec::new();
             }
             let all = self.kids(path);
             let held = all.iter().any(|kid| self.at(kid).in_restart_set || self.holds_restart_set(path, kid));
@@ -449,24 +482,18 @@ impl Model {
             }
             let its_turn = child.was_ready || !held && (before || !declared);
             if child.phase == Phase::Waiting {
-                self.try_to_start(path, &kid, its_turn);
+                self.try_to_start(path, &kid, its_turn, &mut due);
             }
             if let Some(child) = self.children.get(&kid) {
                 place_ready &= child.was_ready || self.blocks_no_sibling(&kid);
             }
         }
-    }
-
-    /// Returns `true` if the child backs off and its whole restart set waits for it.
-    pub(crate) fn holds_restart_set(&self, parent: &str, kid: &str) -> bool {
-        let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
-        let kid = self.at(kid);
-        strategy != Strategy::OneForOne && kid.phase == Phase::BackingOff && !kid.was_ready
+        due
     }
 
     /// Starts a waiting child, lets it wait longer, or fails the first start of its supervisor. The time of a first start
     /// runs only while all unsatisfied dependencies are unmet; else it is paused.
-    fn try_to_start(&mut self, parent: &str, kid: &str, its_turn: bool) {
+    fn try_to_start(&mut self, parent: &str, kid: &str, its_turn: bool, due: &mut Vec<Path>) {
         let after = self.at(kid).spec.after.clone();
         let states: Vec<DependencyState> =
             after.iter().map(|edge| self.dependency_state(parent, edge)).collect();
@@ -474,7 +501,10 @@ impl Model {
         let held = self.waits_for_held(kid);
         let never = its_turn && first_start && states.contains(&DependencyState::Unreachable);
         if its_turn && states.iter().all(|state| *state == DependencyState::Satisfied) {
-            return self.begin(kid);
+            if self.places(parent).is_none() {
+                return self.begin(kid);
+            }
+            due.push(kid.into());
         }
         let unmet =
             states.iter().all(|state| matches!(state, DependencyState::Satisfied | DependencyState::Unmet))
@@ -497,7 +527,7 @@ impl Model {
         }
         if never || over {
             self.fail_supervisor(parent, "start-failed");
-        } else if held || self.at(kid).answer_due {
+        } else if held || self.at(kid).answer_due && !due.iter().any(|due| due == kid) {
             self.answer_as_waiting(kid);
         }
     }
@@ -520,7 +550,7 @@ impl Model {
                 let kids = self.kids(path);
                 kids.iter().map(|kid| self.health(kid)).fold(child.health, Health::max)
             }
-            Phase::Idle(IdleReason::Ignored) => Health::Healthy,
+            Phase::Idle(IdleReason::Ignored | IdleReason::NotWanted) => Health::Healthy,
             Phase::Idle(IdleReason::Finished) if !child.last_exit.is_some_and(is_failure) => Health::Healthy,
             Phase::Idle(IdleReason::SupervisorDown)
                 if child.stopped_by_others || !child.last_exit.is_some_and(is_failure) =>
@@ -539,7 +569,8 @@ impl Model {
         let child = self.at(path);
         match child.phase {
             Phase::Idle(why) => {
-                !matches!(why, IdleReason::StoppedByCommand | IdleReason::Paused) && !child.by_command
+                let by_command = matches!(why, IdleReason::StoppedByCommand | IdleReason::Paused);
+                child.spec.manual || !by_command && !child.by_command
             }
             Phase::Waiting => self.waits_for_held(path),
             Phase::Running if child.rules().is_some() => self.kids(path).iter().all(|kid| self.is_done(kid)),

@@ -153,7 +153,8 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
     let heartbeat = option::weighted(0.2, select(vec![ms(900), ms(5_000)]));
     let kill_wait = select(vec![KILL_WAIT, ms(70), ms(9_000)]);
     let run = option::weighted(0.2, select(vec![ms(70), ms(2_000), ms(30_000)]));
-    let flags = (any::<bool>(), any::<bool>(), kill_wait, run);
+    let manual = proptest::bool::weighted(0.15);
+    let flags = (any::<bool>(), any::<bool>(), kill_wait, run, manual);
     (restart, ready, backoff, start, stop, limits(), flags, heartbeat).prop_map(
         |(
             restart,
@@ -162,11 +163,12 @@ fn specs() -> impl Strategy<Value = ChildSpec> {
             start_within,
             stop_within,
             limit,
-            (significant, keep, kill_wait, run_within),
+            (significant, keep, kill_wait, run_within, manual),
             heartbeat,
         )| {
             ChildSpec {
                 keep,
+                manual,
                 run_within,
                 heartbeat,
                 reports_health: true,
@@ -204,8 +206,9 @@ fn group() -> impl Strategy<Value = ChildDeclaration> {
     (specs(), specs(), limits(), dedicated_runtimes(), once).prop_map(
         |(own, template, intensity, dedicated_runtime, once)| {
             let once = once && template.restart == Restart::Temporary;
-            let template = ChildSpec { significant: false, once, ..template };
-            let group = GroupSpec { template, intensity, max_members: 3, dedicated_runtime };
+            let template = ChildSpec { significant: false, manual: false, once, ..template };
+            let group =
+                GroupSpec { template, intensity, max_members: 3, max_starting: None, dedicated_runtime };
             ChildDeclaration { name: name("x"), spec: of_supervisor(own), form: ChildForm::Group(group) }
         },
     )
@@ -233,9 +236,10 @@ fn supervisor(
     let rules =
         (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>(), dedicated_runtimes());
     let replicas = option::weighted(0.4, (0usize..4, 1usize..4));
-    (children, specs(), (rules, first_start), (edges, replicas)).prop_map(
+    let places = option::weighted(0.3, 1u32..3);
+    (children, specs(), (rules, first_start, places), (edges, replicas)).prop_map(
         |(mut children, own, rules, links)| {
-            let (rules, first_start) = rules;
+            let (rules, first_start, max_starting) = rules;
             let (strategy, order, auto_shutdown, intensity, end_when_done, backwards, dedicated_runtime) =
                 rules;
             let (edges, replicas) = links;
@@ -253,6 +257,7 @@ fn supervisor(
                 auto_shutdown,
                 end_when_done,
                 dedicated_runtime,
+                max_starting,
                 children,
                 defaults: None,
             };
@@ -310,6 +315,7 @@ pub(crate) fn small_trees() -> BoxedStrategy<ChildDeclaration> {
     let root = supervisor(vec(ends(), 1..5)).prop_map(move |mut small| {
         small.name = name("s");
         (small.spec.restart, small.spec.significant) = (Restart::Permanent, false);
+        small.spec.manual = false;
         if let ChildForm::Supervisor(rules) = &mut small.form {
             rules.end_when_done = false;
         }
@@ -319,10 +325,11 @@ pub(crate) fn small_trees() -> BoxedStrategy<ChildDeclaration> {
     roots(root).boxed()
 }
 
-/// Removes each intensity that the backoffs of the children keep from ever being exceeded: the machine refuses it.
+/// Removes each intensity that the backoffs of the children keep from ever being exceeded, and each bound on starts that has
+/// no effect: the machine refuses them.
 fn within_reach(declared: &mut ChildDeclaration) {
     let errors = declared.check().err().map(|errors| errors.0).unwrap_or_default();
-    for error in errors.into_iter().filter(|error| error.field == "intensity") {
+    for error in errors.into_iter().filter(|error| matches!(error.field, "intensity" | "max_starting")) {
         let mut at = &mut *declared;
         for name in error.path.names().skip(1) {
             let ChildForm::Supervisor(rules) = &mut at.form else { return };
@@ -332,7 +339,10 @@ fn within_reach(declared: &mut ChildDeclaration) {
             at = child;
         }
         if let ChildForm::Supervisor(rules) = &mut at.form {
-            rules.intensity = None;
+            match error.field {
+                "intensity" => rules.intensity = None,
+                _ => rules.max_starting = None,
+            }
         }
     }
 }
@@ -356,7 +366,7 @@ fn additions() -> impl Strategy<Value = ChildDeclaration> {
     let what = prop_oneof![3 => leaf().boxed(), 1 => supervisor(vec(leaf(), 0..3)).boxed()];
     (what, 0..4u8, 1_000..1_000_000u64).prop_map(|(mut what, n, mut apart_by)| {
         what.name = name(&format!("n{n}"));
-        what.spec.significant = false;
+        (what.spec.significant, what.spec.manual) = (false, false);
         within_reach(&mut what);
         apart(&mut what, &mut apart_by);
         what
@@ -405,6 +415,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         significant,
         after,
         needs: _,
+        manual,
         replica_of,
         run_within,
         restart_codes: _,
@@ -421,6 +432,8 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         sources: _,
         written: _,
         poll_limit: _,
+        // It changes nothing.
+        body: _,
     } = &declared.spec;
     let backoff = backoff.map(|backoff| backoff.from);
     let limit = limit.map(|limit| (limit.restarts, limit.give_up));
@@ -429,7 +442,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?} + {kill_wait:?} (unready {unready_for:?}), backoff {backoff:?}, \
          limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, heartbeat \
-         {heartbeat:?}, runs for {run_within:?}, once {once}, keep {keep}",
+         {heartbeat:?}, runs for {run_within:?}, once {once}, keep {keep}, manual {manual}",
         "",
         declared.name,
         indent = 2 * depth,
@@ -449,12 +462,13 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
             end_when_done,
             children,
             dedicated_runtime,
+            max_starting,
             defaults: _,
         }) => {
             let intensity = intensity.map(|limit| (limit.restarts, limit.give_up));
             text.push_str(&format!(
                 "; {strategy:?}, {order:?}, first start {first_start:?}, auto {auto_shutdown:?}, intensity {intensity:?}, ends {end_when_done}, \
-                 dedicated runtime {dedicated_runtime}\n"
+                 dedicated runtime {dedicated_runtime}, places {max_starting:?}\n"
             ));
             children.iter().for_each(|child| text.push_str(&sketch(child, depth + 1)));
         }

@@ -92,7 +92,16 @@ impl Model {
                 self.start_or_wait(path);
             }
         } else {
-            let why = match (wanted, self.at(path).by_command && !removing) {
+            let child = self.at(path);
+            if child.unwanted && child.trial {
+                self.end_trial(path);
+                return self.answer(path, |command| match command {
+                    Command::Stop => Some("stopped"),
+                    _ => Some("superseded"),
+                });
+            }
+            let why = match (wanted, child.by_command && !removing) {
+                _ if child.unwanted => IdleReason::NotWanted,
                 (true, _) => IdleReason::SupervisorDown,
                 (false, true) => IdleReason::Quarantined,
                 (false, false) => IdleReason::StoppedByCommand,
@@ -276,8 +285,10 @@ impl Model {
         self.answer_failed_start(path);
         let child = self.of(path);
         let leaves = child.added && !child.ever_ready;
-        (child.start_by_command, child.wanted) = (false, false);
-        self.set_idle(path, IdleReason::StoppedByCommand, leaves);
+        (child.start_by_command, child.wanted, child.brought_along) = (false, false, false);
+        child.unwanted = child.spec.manual;
+        let why = if child.unwanted { IdleReason::NotWanted } else { IdleReason::StoppedByCommand };
+        self.set_idle(path, why, leaves);
     }
 
     pub(crate) fn first_start_failed(&mut self, parent: &str, path: &str) {

@@ -19,6 +19,10 @@ impl Model {
         child.survivors = None;
         let quarantined = child.phase == Phase::Idle(IdleReason::Quarantined) && !child.by_command;
         let gave_up = child.gave_up;
+        if quarantined && child.unwanted && !gave_up {
+            return self.set(path, Phase::Idle(IdleReason::NotWanted));
+        }
+        let quarantined = quarantined && !child.unwanted;
         let up = |parent: String| matches!(self.at(&parent).mode, Mode::Starting | Mode::Up);
         if quarantined && self.down.is_none() && above(path).is_some_and(up) {
             if gave_up {

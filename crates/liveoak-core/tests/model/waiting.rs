@@ -2,7 +2,7 @@
 
 use crate::child::{Mode, NEVER, Path, Phase, is_failure};
 use crate::reference::{DependencyState, Model, above};
-use liveoak_core::{Condition, Edge, FirstStart, Health, IdleReason, Order};
+use liveoak_core::{Condition, Edge, FirstStart, Health, IdleReason, Order, Ready, Strategy};
 
 impl Model {
     /// Returns `true` if the child waits for a held dependency, directly or through other waiting children, or for an
@@ -28,8 +28,8 @@ impl Model {
         if self.children.get(&other).is_some_and(|other| other.trial) {
             return true;
         }
-        use IdleReason::{Paused, Quarantined, StoppedByCommand};
-        matches!(phase, Some(Phase::Idle(StoppedByCommand | Paused | Quarantined)))
+        use IdleReason::{NotWanted, Paused, Quarantined, StoppedByCommand};
+        matches!(phase, Some(Phase::Idle(StoppedByCommand | NotWanted | Paused | Quarantined)))
             || phase == Some(Phase::Waiting) && self.waits_for_held(&other)
     }
 
@@ -69,7 +69,11 @@ impl Model {
         };
         let worst = child.spec.after.iter().map(|edge| rank(&edge)).max().unwrap_or(0);
         let Some(edge) = child.spec.after.iter().find(|edge| worst > 0 && rank(edge) == worst) else {
-            return ("nothing".to_owned(), NEVER);
+            if self.has_place(&parent, path) {
+                return ("nothing".to_owned(), NEVER);
+            }
+            let starting = kids.iter().filter(|kid| self.at(kid).phase == Phase::Starting);
+            return ("place".to_owned(), starting.map(|kid| deadline(kid)).min().unwrap_or(NEVER));
         };
         let until = match edge.condition {
             _ if child.timer != NEVER => child.timer,
@@ -77,6 +81,26 @@ impl Model {
             _ => deadline(&format!("{parent}/{}", edge.child)),
         };
         (format!("{} {:?}", edge.child, edge.condition), until)
+    }
+
+    /// Returns `true` if the child backs off and its whole restart set waits for it.
+    pub(crate) fn holds_restart_set(&self, parent: &str, kid: &str) -> bool {
+        let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
+        let kid = self.at(kid);
+        strategy != Strategy::OneForOne && kid.phase == Phase::BackingOff && !kid.was_ready
+    }
+
+    /// Returns how many children of a supervisor may be starting at a time.
+    pub(crate) fn places(&self, parent: &str) -> Option<u32> {
+        self.at(parent).rules().and_then(|rules| rules.max_starting)
+    }
+
+    /// Returns `true` if one more child may be starting, or the child is ready as soon as it runs.
+    pub(crate) fn has_place(&self, parent: &str, kid: &str) -> bool {
+        let starting = self.kids(parent).iter().filter(|kid| self.at(kid).phase == Phase::Starting).count();
+        let child = self.at(kid);
+        let at_once = child.is_leaf() && child.spec.ready == Ready::AtOnce;
+        at_once || self.places(parent).is_none_or(|places| starting < places as usize)
     }
 
     pub(crate) fn is_first_start(&self, parent: &str, kid: &str) -> bool {

@@ -41,7 +41,7 @@ impl TreeInner {
         let asker = asker_in(self);
         // The bodies of children that have already left the tree. They are dropped after the lock is released.
         let mut unused = Vec::new();
-        let added = self.with_state(|state| {
+        let added = self.try_with_state(|state| {
             let parent = place(&state.machine, &mut parts.declaration)?;
             if let Some(path) = &parts.needs_one_thread
                 && !state.has_one_thread(parent)

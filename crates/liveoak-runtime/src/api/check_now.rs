@@ -1,6 +1,6 @@
 //! Asking all checks of a subtree at once, on demand.
 
-use crate::api::tree::Tree;
+use crate::api::tree::TreeHandle;
 use crate::engine::checks::BegunTry;
 use crate::engine::driver::TreeInner;
 use liveoak_core::{CheckKind, ChildView, Name, Path, Refusal};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// What a check said when it was asked by [`Tree::check_now`].
+/// What a check said when it was asked by [`TreeHandle::check_now`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckAnswer {
     /// The child.
@@ -39,7 +39,7 @@ struct Asked {
     task: JoinHandle<(Duration, Result<(), Arc<str>>)>,
 }
 
-impl Tree {
+impl TreeHandle {
     /// Asks all checks of the child at `path`, and of all children below it, once and side by side. Returns the answers in the
     /// order of the tree. The answers do not count as tries, so they change nothing. A child that does not run is not asked.
     ///

@@ -9,8 +9,8 @@ use crate::attempt::dedicated_runtime::DedicatedRuntime;
 use crate::engine::driver::{ChildBody, TreeInner};
 use crate::util::lock::lock;
 use liveoak_core::{
-    ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Need, PollLimit, Ready, Refusal,
-    Restart, SupervisorSpec,
+    BodyKind, ChildId, ChildSpec, Condition, DeclaredAt, Edge, Exit, GroupSpec, Name, Need, PollLimit, Ready,
+    Refusal, Restart, SupervisorSpec,
 };
 use std::any::Any;
 use std::fmt;
@@ -189,6 +189,7 @@ impl Child {
             run_service(Arc::clone(&factory), ctx, stop_within)
         };
         let mut child = Self::task_with_kill(name, body).reports_ready();
+        child.spec.body = BodyKind::Service;
         child.stop_within_for_service = Some(stop_within);
         child
     }
@@ -201,7 +202,9 @@ impl Child {
         F: Fn(Ctx) -> T + Send + Sync + 'static,
         T: IntoExit + 'static,
     {
-        Self::leaf(name, ThreadStarter(body))
+        let mut child = Self::leaf(name, ThreadStarter(body));
+        child.spec.body = BodyKind::Thread;
+        child
     }
 
     /// Makes a child of an async closure that can be called only once, for example because it consumes its captured
@@ -481,6 +484,40 @@ macro_rules! common_settings {
             #[must_use]
             pub fn run_within(mut self, longest: ::std::time::Duration) -> Self {
                 self.$spec.run_within = Some(longest);
+                self
+            }
+
+            /// Lists this child without starting it: it starts only when it is asked for, together with what it comes
+            /// [`after`](Self::after). Its state is `not-wanted` until then.
+            ///
+            /// - A command asks for it (`TreeHandle::start_child`), or a mode that names it, or the start of a sibling
+            ///   that comes after it.
+            /// - A start brings along the siblings that are down by declaration: manual ones, and those that the mode of
+            ///   the tree does not want. What was brought along is stopped when nothing that comes after it is wanted any
+            ///   more, unless a command has asked for it too.
+            /// - A command to start it is refused (`Refusal::KeptDown`, with the path) if it would wait for a sibling that
+            ///   a command stopped, or that is paused or quarantined.
+            /// - Once started, it stays wanted until it is stopped, also when its supervisor restarts. After a failed start
+            ///   it is down again as it was declared.
+            /// - While it is down it counts as done for `Supervisor::end_when_done`, and is healthy.
+            ///
+            /// Refused on the root, and on a child that is added to a running tree: adding asks for its start.
+            ///
+            /// ```
+            /// # use liveoak_runtime::{Child, Ctx, Supervisor};
+            /// # liveoak_runtime::testing::paused(async {
+            /// # let body = |ctx: Ctx| async move { ctx.stopping().await };
+            /// let shop = Supervisor::new("shop")
+            ///     .child(Child::task("web", body))
+            ///     .child(Child::task("profiler", body).manual());
+            /// let tree = shop.start().await?;
+            /// tree.start_child("/shop/profiler").await?;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// # }).unwrap();
+            /// ```
+            #[must_use]
+            pub fn manual(mut self) -> Self {
+                self.$spec.manual = true;
                 self
             }
 

@@ -182,7 +182,7 @@ impl ChildHandle {
     /// When the child has left the tree at the call, or the tree ends before.
     pub async fn wait_for(&self, wanted: impl FnMut(&ChildView) -> bool) -> Result<ChildView, Refusal> {
         let mut wanted = wanted;
-        let path = self.path().ok_or(Refusal::NotFound)?;
+        let path = self.known_path()?;
         self.tree.inner.wait_for(&path, |view| view.id == self.id && wanted(view)).await
     }
 
@@ -250,8 +250,13 @@ impl ChildHandle {
         self.begin(Command::Remove)
     }
 
+    /// Returns the path of the child, or why there is none.
+    pub(crate) fn known_path(&self) -> Result<Path, Refusal> {
+        self.path().ok_or_else(|| self.tree.inner.state().refusal_of_absent())
+    }
+
     pub(crate) async fn command(&self, command: Command) -> Result<Outcome, Refusal> {
-        let path = self.path().ok_or(Refusal::NotFound)?;
+        let path = self.known_path()?;
         self.tree.command_on(self.id, &path, command).await
     }
 

@@ -61,8 +61,10 @@ pub enum Step {
     Do(Command),
     /// The child gets no command of its own: the command on this supervisor above it includes it.
     With(Path),
-    /// Nothing is done, for this reason.
+    /// Nothing needs to be done, for this reason.
     Keep(&'static str),
+    /// Nothing can be done, for this reason.
+    Cannot(&'static str),
 }
 
 /// What one command of a [`CommandPlan`] did.
@@ -80,6 +82,11 @@ impl TreeHandle {
     /// The list has the order in which the commands would be given: the start order of the tree for a start and a restart,
     /// the reverse for a stop, a quarantine and a removal. A command on a supervisor includes all children below it.
     pub fn plan(&self, command: Command, paths: &Glob) -> CommandPlan {
+        self.plan_any(command, std::slice::from_ref(paths))
+    }
+
+    /// Lists what `command` would do with the children whose paths match any of `paths`, each once; see [`plan`](Self::plan).
+    pub fn plan_any(&self, command: Command, paths: &[Glob]) -> CommandPlan {
         let mut steps = Vec::new();
         list(&self.snapshot().root, command, paths, &Above::default(), &mut steps);
         if matches!(command, Command::Stop | Command::Quarantine | Command::Remove) {
@@ -105,10 +112,10 @@ struct Above {
     is_child: bool,
 }
 
-fn list(view: &ChildView, command: Command, paths: &Glob, above: &Above, steps: &mut Vec<PlannedStep>) {
+fn list(view: &ChildView, command: Command, paths: &[Glob], above: &Above, steps: &mut Vec<PlannedStep>) {
     let mut below = Above { is_child: true, ..above.clone() };
     below.down |= matches!(view.state, ChildState::Idle(_));
-    if paths.matches(&view.path) {
+    if paths.iter().any(|paths| paths.matches(&view.path)) {
         let step = match &above.commanded {
             Some(with) => Step::With(with.clone()),
             None => step(command, view, above),
@@ -133,14 +140,14 @@ fn step(command: Command, view: &ChildView, above: &Above) -> Step {
     let is_idle = matches!(view.state, ChildState::Idle(_));
     match command {
         Command::Remove | Command::Quarantine if !above.is_child => {
-            Step::Keep("the root can only be stopped")
+            Step::Cannot("the root can only be stopped")
         }
         Command::Start if !is_idle => Step::Keep("it is not down"),
         Command::Pause if is_paused(view) => Step::Keep("it is paused already"),
         Command::Resume if !is_any_paused(view) => Step::Keep("it is not paused"),
         Command::Release if !is_quarantined(view) => Step::Keep("it is not quarantined"),
         Command::Start | Command::Restart | Command::Release if above.down => {
-            Step::Keep("its supervisor is down")
+            Step::Cannot("its supervisor is down")
         }
         Command::Stop if view.state == ChildState::Idle(IdleReason::StoppedByCommand) => {
             Step::Keep("it is stopped already")
@@ -186,8 +193,17 @@ impl CommandPlan {
     /// # Cancel safety
     /// When this future is dropped, the commands that were given are carried out, and the others are not given.
     pub async fn run(self) -> Vec<StepResult> {
+        let mut results = Vec::new();
+        self.run_each(|result| results.push(result)).await;
+        results
+    }
+
+    /// Carries the plan out like [`run`](Self::run), and calls `done` with the result of each command as soon as it is there.
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn run_each(self, mut done: impl FnMut(StepResult)) {
         let steps: Vec<PlannedStep> = self.commanded().cloned().collect();
-        let mut results = Vec::with_capacity(steps.len());
         for together in steps.chunk_by(|a, b| a.group.is_some() && a.group == b.group) {
             let begin =
                 |step: &PlannedStep| (step.path.clone(), self.tree.begin_waiting(step.id, self.command));
@@ -198,10 +214,9 @@ impl CommandPlan {
                     Ok(begun) => self.tree.finish(&path, begun).await,
                     Err(refusal) => Err(refusal),
                 };
-                results.push(StepResult { path, result });
+                done(StepResult { path, result });
             }
         }
-        results
     }
 
     /// Gives all commands immediately, in order, without waiting for them. Returns the commands that were refused.
@@ -227,7 +242,7 @@ impl fmt::Display for PlannedStep {
         match &self.step {
             Step::Do(command) => write!(f, "{} {path} ({state})", command.as_str()),
             Step::With(above) => write!(f, "keep {path} ({state}): included in {above}"),
-            Step::Keep(why) => write!(f, "keep {path} ({state}): {why}"),
+            Step::Keep(why) | Step::Cannot(why) => write!(f, "keep {path} ({state}): {why}"),
         }
     }
 }

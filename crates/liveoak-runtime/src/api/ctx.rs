@@ -1,8 +1,9 @@
 //! The context of a running attempt: the questions that its code can ask, and the reports that it can make.
 
-use crate::attempt::cell::AttemptListener as _;
+use crate::attempt::cell::{AttemptCell, AttemptListener as _};
 use crate::attempt::span::{in_span, wanted_span};
 use crate::engine::driver::{LiveAttempt, TreeInner};
+use crate::engine::output::{OutputPiece, deliver};
 use crate::util::{Either, race};
 use liveoak_core::{
     Attempt, ChildId, Exit, Health, Input, MAX_REASON_BYTES, Path, Refusal, Restart, Survivors, bounded_text,
@@ -205,10 +206,22 @@ impl Ctx {
         ProcessesGone(Arc::clone(&self.cell))
     }
 
-    /// Notes that this attempt runs as the process `pid`. Log lines about the attempt show it.
+    /// Notes that this attempt runs as the process `pid`. Log lines about the attempt show it, and [`TreeHandle::pid`] returns
+    /// it.
     #[doc(hidden)]
     pub fn runs_as_process(&self, pid: u32) {
-        self.cell.tree.events.keep_pid(self.cell.id, self.cell.attempt, pid);
+        let AttemptCell { tree, id, attempt, .. } = &*self.cell;
+        tree.events.tell_pid(*id, *attempt, pid);
+        tree.processes.keep((*id, *attempt), pid, |id| tree.state().machine.path(id).is_some());
+    }
+
+    /// Gives a piece of output of this attempt to the watcher of the tree, if there is one. `piece` makes it of the path and
+    /// the number of the attempt.
+    #[doc(hidden)]
+    pub fn wrote<'a>(&self, path: &'a Path, piece: impl FnOnce(&'a Path, Attempt) -> OutputPiece<'a>) {
+        if let Some(watch) = self.cell.tree.output.get() {
+            deliver(watch, piece(path, self.cell.attempt));
+        }
     }
 
     /// Returns `true` if the tree no longer waits for this attempt, although the code of the attempt still runs.

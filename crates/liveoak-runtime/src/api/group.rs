@@ -12,8 +12,8 @@ use crate::engine::command::PendingAnswer;
 use crate::engine::driver::TreeInner;
 use crate::engine::watch::Watch;
 use liveoak_core::{
-    Backoff, ChildId, ChildSpec, Condition, Criticality, DeclaredAt, Exit, GroupSpec, Limit, Machine, Moment,
-    Name, PollLimit, Ready, Refusal, Restart, Role,
+    Backoff, BodyKind, ChildId, ChildSpec, Condition, Criticality, DeclaredAt, Exit, GroupSpec, Limit,
+    Machine, Moment, Name, PollLimit, Ready, Refusal, Restart, Role,
 };
 use std::fmt;
 use std::future::Future;
@@ -74,7 +74,7 @@ impl<A: Send + 'static> Group<A> {
         let declared_at = DeclaredAt::caller();
         let template = ChildSpec { restart, declared_at: declared_at.clone(), ..ChildSpec::default() };
         let spec = GroupSpec { template, ..GroupSpec::default() };
-        let own = ChildSpec { declared_at, ..ChildSpec::of_supervisor() };
+        let own = ChildSpec { declared_at, body: BodyKind::Group, ..ChildSpec::of_supervisor() };
         Self { name: name.into(), own, spec, handle, member_maker, runtime: None }
     }
 
@@ -213,10 +213,25 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
+    /// Sets how many members may be starting at the same time; see [`Supervisor::max_starting`](crate::Supervisor::max_starting).
+    /// A further member is added, and waits. Refused if the members are ready as soon as they run.
+    #[must_use]
+    pub fn max_starting(mut self, members: u32) -> Self {
+        self.spec.max_starting = Some(members);
+        self
+    }
+
     /// Runs the members on a Tokio runtime of their own.
     #[must_use]
     pub fn dedicated_runtime(mut self, runtime: DedicatedRuntime) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Starts the group itself only when it is asked for; see [`Child::manual`].
+    #[must_use]
+    pub fn manual(mut self) -> Self {
+        self.own.manual = true;
         self
     }
 
@@ -350,6 +365,15 @@ impl<A: Send + 'static> GroupHandle<A> {
         Ok(members.iter().map(|member| ChildHandle::new(group.tree().clone(), member.id, None)).collect())
     }
 
+    /// Adds a member whose start the caller waits for.
+    pub(crate) fn begin_member(&self, argument: A) -> Result<(ChildHandle, PendingAnswer), Refusal> {
+        let (member, answer) = self.add(None, argument, Awaits::Start).map_err(Refusal::from)?;
+        match answer {
+            Some(answer) => answer.map(|answer| (member, answer)),
+            None => Err(Refusal::TreeEnded),
+        }
+    }
+
     fn add(
         &self,
         name: Option<Name>,
@@ -364,7 +388,7 @@ impl<A: Send + 'static> GroupHandle<A> {
         let mut body = Some(member_maker.body(argument));
         let now = tree.clock.now();
         let asker = if awaits == Awaits::Nothing { None } else { asker_in(&tree) };
-        let added = tree.with_state(|state| {
+        let added = tree.try_with_state(|state| {
             let (id, answer) = if awaits == Awaits::Start {
                 let add = |machine: &mut Machine, request| {
                     Ok((machine.add_member(now, group, name, Some(request))?, ()))

@@ -4,9 +4,10 @@
 //! * `task`, `service` – what a child can run: closures, and services with a state of their own.
 //! * `ctx`, `subtask` – what the code of a running attempt can ask, report and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
-//! * `child_handle`, `command_plan`, `pause` – commands on one child and on many, and waits for children.
+//! * `child_handle`, `command_plan`, `pause`, `stop`, `scale` – commands on one child and on many, and waits for children.
 //! * `declared_modes`, `mode`, `mode_change`, `mode_report` – named sets of children that shall run, and the change from one
 //!   to another.
+//! * `output` – watching the output of programs.
 //! * `pending_tree` – a handle of a tree that may not have begun yet.
 //! * `scope`, `carry` – code of other libraries as code of a child; values that one attempt leaves to the next.
 //! * `split`, `add` – splits builders into declarations for the machine and bodies for the engine; adds children.
@@ -30,11 +31,14 @@ pub(crate) mod mode;
 pub(crate) mod mode_change;
 pub(crate) mod mode_report;
 pub(crate) mod origin;
+pub(crate) mod output;
 pub(crate) mod pause;
 pub(crate) mod pending_tree;
+pub(crate) mod scale;
 pub(crate) mod scope;
 pub(crate) mod service;
 pub(crate) mod split;
+pub(crate) mod stop;
 pub(crate) mod subtask;
 pub(crate) mod supervisor;
 pub(crate) mod task;

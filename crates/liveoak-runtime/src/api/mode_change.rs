@@ -41,7 +41,7 @@ impl ModeChange {
         origin: Option<Arc<Origin>>,
     ) -> Result<Self, Refusal> {
         let now = tree.clock.now();
-        let begun = tree.with_state(|state| {
+        let begun = tree.try_with_state(|state| {
             if state.runtime_lost || state.machine.has_ended() {
                 return Err(Refusal::TreeEnded);
             }
@@ -192,6 +192,7 @@ impl ModeChange {
             input: |request| Input::Want { request, id, wanted },
             of_change: Some(self.number),
             origin: self.origin.clone(),
+            within: None,
         };
         let begun = match self.tree.give(given, Wait::For(None)) {
             Ok(begun) => begun,

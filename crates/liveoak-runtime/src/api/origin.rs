@@ -1,7 +1,7 @@
 //! Who gives a command and why, and the question what a child does now.
 
 use crate::api::tree::TreeHandle;
-use liveoak_core::{Explanation, Origin, Path, Text};
+use liveoak_core::{Attempt, ChildId, Explanation, Origin, Path, Text};
 use std::sync::Arc;
 
 impl TreeHandle {
@@ -34,6 +34,14 @@ impl TreeHandle {
         Self { origin: Some(Arc::new(origin)), ..self.clone() }
     }
 
+    /// Returns the process as which the live attempt of this child runs: `attempt` is its number. `None` for an attempt that is
+    /// over, and for children that are not programs.
+    #[must_use]
+    pub fn pid(&self, id: ChildId, attempt: Attempt) -> Option<u32> {
+        let pid = self.inner.processes.of(id, attempt)?;
+        self.inner.state().live_cell(id, attempt).map(|_| pid)
+    }
+
     /// Returns what a child does now and why: its state and the reason of it, what it waits for, the use of its limit, its
     /// last exits and commands, and what is declared of it and where. `None` if there is no such child. The value prints as
     /// one screen of text.
@@ -48,8 +56,11 @@ impl TreeHandle {
     #[must_use]
     pub fn explain(&self, path: impl Into<Path>) -> Option<Explanation> {
         let (path, now) = (path.into(), self.inner.clock.now());
-        let mut state = self.inner.state();
-        let id = state.machine.find(&path)?;
-        state.machine.explain(now, id)
+        let explain = || {
+            let mut state = self.inner.state();
+            let id = state.machine.find(&path)?;
+            state.machine.explain(now, id)
+        };
+        self.inner.guarded(explain).flatten()
     }
 }

@@ -43,7 +43,12 @@ pub struct Supervisor {
     modes: DeclaredModes,
     /// Tells the pending handles that the tree has begun.
     begins: Begins,
+    /// Called before the first child starts.
+    on_begin: Vec<OnBegin>,
 }
+
+/// What is called with the handle of a tree before its first child starts.
+type OnBegin = Box<dyn FnOnce(&TreeHandle) + Send>;
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,6 +75,7 @@ impl Supervisor {
             runtime: None,
             modes: DeclaredModes::default(),
             begins: Begins::default(),
+            on_begin: Vec::new(),
         }
     }
 
@@ -84,6 +90,32 @@ impl Supervisor {
     #[must_use]
     pub fn children(mut self, children: impl IntoIterator<Item = impl Into<Child>>) -> Self {
         children.into_iter().for_each(|child| self.children.add(child.into()));
+        self
+    }
+
+    /// Calls `observe` with the handle of the tree when the tree begins, before its first child starts. So the events that
+    /// `observe` subscribes to begin with number 1, and [`watch_output`](TreeHandle::watch_output) misses no line. The tree
+    /// begins when `observe` has returned. May be called several times; only at the root, and refused elsewhere.
+    ///
+    /// ```
+    /// # use liveoak_runtime::{Child, Ctx, EventOrLost, Supervisor};
+    /// # liveoak_runtime::testing::paused(async {
+    /// # let web = |ctx: Ctx| async move { ctx.stopping().await };
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let shop = Supervisor::new("shop").child(Child::task("web", web));
+    /// let tree = shop.on_begin(move |tree| sender.send(tree.events()).unwrap()).start().await?;
+    /// let mut events = receiver.recv().unwrap();
+    /// assert!(matches!(events.next().await, Some(EventOrLost::Event(event)) if event.number == 1));
+    /// # drop(tree);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    /// The begin of the tree panics if `observe` does. Nothing has started then.
+    #[must_use]
+    pub fn on_begin(mut self, observe: impl FnOnce(&TreeHandle) + Send + 'static) -> Self {
+        self.on_begin.push(Box::new(observe));
         self
     }
 
@@ -130,6 +162,18 @@ impl Supervisor {
         self
     }
 
+    /// Sets how many children may be starting (begun, but not ready yet) at the same time: more than zero. A further child waits
+    /// for a place ([`WaitingFor::Place`](crate::WaitingFor::Place)), so that not all children start at once after a common
+    /// failure, or with [`Order::Edges`]. A child keeps its place until it is ready, is asked to stop, or has ended, so its start
+    /// deadline bounds that time. A child that is ready as soon as it runs takes no place. Default: any number.
+    ///
+    /// Refused if no declared child takes time to start.
+    #[must_use]
+    pub const fn max_starting(mut self, children: u32) -> Self {
+        self.spec.max_starting = Some(children);
+        self
+    }
+
     /// Sets what follows when a child fails before the supervisor has been ready. Default: the supervisor fails, as in OTP.
     /// With [`FirstStart::Retry`] the child is restarted by its own rule and limit, and [`start`](Self::start) waits until
     /// all children are ready or were given up on.
@@ -158,6 +202,14 @@ impl Supervisor {
     #[must_use]
     pub const fn watch_polls(mut self, limit: PollLimit) -> Self {
         self.own.poll_limit = Some(limit);
+        self
+    }
+
+    /// Watches the polls unless [`watch_polls`](Self::watch_polls) has set a limit already.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn watch_polls_unless_set(mut self, limit: PollLimit) -> Self {
+        self.own.poll_limit.get_or_insert(limit);
         self
     }
 
@@ -197,7 +249,8 @@ impl Supervisor {
 
     /// Declares a mode of the tree: a named set of children that shall run. `run` has patterns for their paths, without the
     /// name of this supervisor: `"camera"`, `"motors/*"` (see [`Glob`](crate::Glob)). A supervisor stands for all children
-    /// below it. What the children come `after` comes along. Without a mode all children run.
+    /// below it. What the children come `after` comes along. A [manual](Self::manual) child is part of the mode if a pattern
+    /// matches the child itself, or if it comes along. Without a mode all children run, except manual ones.
     ///
     /// The tree starts in the mode of [`start_in_mode`](Self::start_in_mode).
     /// [`TreeHandle::plan_mode`] shows what a change to a mode does, and does it. Children that are added while the tree
@@ -377,6 +430,7 @@ impl Supervisor {
         warn_of_abort(cfg!(panic = "abort"));
         let begins = std::mem::take(&mut self.begins);
         let modes = std::mem::take(&mut self.modes);
+        let on_begin = std::mem::take(&mut self.on_begin);
         let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
         let mut root = Child::from(self);
         root.spec.stop_within = budget;
@@ -407,15 +461,16 @@ impl Supervisor {
             install(state, &tree, ids, parts.bodies)
         });
         drop(unused);
+        let observed = TreeHandle::new(Arc::clone(&tree), None);
+        on_begin.into_iter().for_each(|observe| observe(&observed));
         tree.belong_to_owner();
         if handle.runtime_flavor() == RuntimeFlavor::MultiThread {
             Watchdog::start(Arc::clone(&tree.watchdog), Arc::downgrade(&tree), TreeInner::tick_if_late);
         }
         handle.spawn(Arc::clone(&tree).timer_task());
         tree.feed(tree.clock.now(), Input::Start);
-        let tree = TreeHandle::new(tree, None);
-        begins.begun(&tree);
-        Ok(Tree(tree))
+        begins.begun(&observed);
+        Ok(Tree(observed))
     }
 }
 
@@ -424,6 +479,10 @@ impl From<Supervisor> for Child {
         let mut spec = supervisor.own;
         spec.stop_within = supervisor.stop_within.unwrap_or(spec.stop_within);
         spec.kill_wait = supervisor.kill_wait;
+        if !supervisor.on_begin.is_empty() {
+            let reason = "a supervisor inside a tree begins no tree, so nothing would be called; expected it at the root";
+            spec.written.refused.push(("on_begin", reason));
+        }
         let kind = ChildKind::Supervisor {
             spec: supervisor.spec,
             children: supervisor.children,

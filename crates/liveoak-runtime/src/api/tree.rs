@@ -80,7 +80,7 @@ impl Tree {
 
 /// Panics, because a child of the tree used the `Tree` and would wait for itself. The child fails by this panic. A `Tree`
 /// must be used outside of its children.
-fn owner_waits_for_itself(refusal: &Refusal) -> ! {
+pub(crate) fn owner_waits_for_itself(refusal: &Refusal) -> ! {
     panic!("a child owns its own tree and waits for it; use a `TreeHandle`: {refusal}")
 }
 
@@ -174,16 +174,12 @@ impl TreeHandle {
 
     /// Begins the stop without waiting for it.
     pub fn begin_stop(&self) {
-        self.feed(Input::Stop);
+        self.inner.stop_within(None, self.origin.clone());
     }
 
     /// Begins the kill without waiting for it.
     pub fn begin_kill(&self) {
-        self.feed(Input::Kill);
-    }
-
-    fn feed(&self, input: Input) {
-        self.inner.feed_by(self.inner.clock.now(), input, self.origin.clone());
+        self.inner.feed_by(self.inner.clock.now(), Input::Kill, self.origin.clone());
     }
 
     /// Waits until the tree has ended, for whatever reason. May be called again.
@@ -194,7 +190,7 @@ impl TreeHandle {
         self.until_ended(false).await
     }
 
-    async fn until_ended(&self, begun: bool) -> Result<Ended, Refusal> {
+    pub(crate) async fn until_ended(&self, begun: bool) -> Result<Ended, Refusal> {
         if self.would_wait_for_itself(Awaited::End) {
             return Err(Refusal::WouldWaitForItself { begun });
         }
@@ -205,6 +201,12 @@ impl TreeHandle {
     fn would_wait_for_itself(&self, awaited: Awaited) -> bool {
         asker_in(&self.inner)
             .is_some_and(|asker| self.inner.state().machine.would_wait_for_itself(asker, awaited))
+    }
+
+    /// Returns the path of the root: its name is that of the tree.
+    #[must_use]
+    pub fn root_path(&self) -> Path {
+        self.inner.state().machine.root_path()
     }
 
     /// Returns the whole tree as it is now, consistent with an event number.

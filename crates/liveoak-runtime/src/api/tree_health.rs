@@ -18,16 +18,28 @@ impl TreeHandle {
         self.state() == TreePhase::Alive
     }
 
+    /// Waits until the runtime of the tree has run a new task. While code blocks every thread of the runtime, this does not
+    /// return, and no command that begins an attempt has an effect. Call it from another runtime, with a timeout.
+    ///
+    /// # Errors
+    /// When the runtime has shut down.
+    pub async fn runtime_answers(&self) -> Result<(), RuntimeEnded> {
+        self.inner.clock.handle.spawn(async {}).await.map_err(|_| RuntimeEnded)
+    }
+
     /// Returns how the whole tree is: its state and since when, its readiness and its health, and why it failed.
     #[must_use]
     pub fn health(&self) -> TreeHealth {
         let (observed, ended) = (self.inner.clock.now(), self.inner.final_report.get());
-        let (root, since, health) = self.inner.state().machine.root_state();
+        let ((root, since, health), failed) = {
+            let state = self.inner.state();
+            (state.machine.root_state(), state.failed.is_some())
+        };
         let state = match (ended, root) {
             (Some(report), _) => report.state,
             (None, ChildState::Running) => TreePhase::Alive,
             (None, ChildState::Idle(IdleReason::SupervisorDown) | ChildState::Starting { .. })
-                if !self.inner.is_ready() =>
+                if !self.inner.is_ready() && !failed =>
             {
                 TreePhase::Starting
             }
@@ -45,3 +57,15 @@ impl TreeHandle {
         self.inner.final_report.get().cloned()
     }
 }
+
+/// The runtime of a tree has shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuntimeEnded;
+
+impl std::fmt::Display for RuntimeEnded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the runtime of the tree has shut down")
+    }
+}
+
+impl std::error::Error for RuntimeEnded {}

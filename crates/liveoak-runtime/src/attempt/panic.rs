@@ -102,6 +102,15 @@ pub(crate) fn drop_catching_panics<T>(value: T) {
     let _ = catch(Some("destructor"), || drop(value));
 }
 
+/// Returns the panic that unwinds this thread, as far as the hook of [`capture_panics`] has seen it.
+pub(crate) fn seen_last(during: &'static str) -> Exit {
+    let seen = SEEN.try_with(RefCell::take).ok().flatten();
+    let message = seen.as_ref().and_then(|seen| seen.message.clone());
+    let message = message.unwrap_or_else(|| "the panic hook has shown the message".to_owned());
+    let (location, backtrace) = seen.map_or((None, None), |seen| (seen.location, seen.backtrace));
+    Exit::Panicked(Arc::new(Panic { message, location, backtrace, during: Some(during) }))
+}
+
 fn text(payload: &(dyn Any + Send)) -> Option<&str> {
     let text = payload.downcast_ref::<&'static str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str))

@@ -159,7 +159,7 @@ impl<T: AttemptListener> TreeState<T> {
             Effect::Kill(id, attempt) => Action::Kill(self.live_cell(id, attempt)?),
             Effect::Abandon(id, attempt) => {
                 let cell = self.live_cell(id, attempt)?;
-                self.release(&cell);
+                let _ = self.release(&cell);
                 self.keep_previous_exit(&cell);
                 Action::Abandon(cell)
             }

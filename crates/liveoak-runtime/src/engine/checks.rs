@@ -2,7 +2,6 @@
 
 use crate::attempt::body::Try;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
-use crate::engine::action::TurnLimit;
 use crate::engine::driver::{LiveAttempt, TreeInner};
 use crate::engine::state::{ChildEntry, TreeState};
 use crate::util::lock::lock;
@@ -105,7 +104,7 @@ impl TreeInner {
             })
             .await;
             let input = Input::Checked(of.id, of.attempt, index, number, answer);
-            tree.input(tree.state(), tree.clock.now(), input, TurnLimit::NO_GROUP_STEPS);
+            tree.report(tree.clock.now(), input);
             // The answer of a startup check may have made the child ready.
             if tree.state().machine.deadline_of_attempt(of.id, of.attempt).is_none() {
                 tree.clock.release((of.id, of.attempt));

@@ -39,12 +39,18 @@ pub(crate) struct Given<I> {
     /// The number of the change to a mode to which the input belongs. A later change supersedes it.
     pub(crate) of_change: Option<u64>,
     pub(crate) origin: Option<Arc<Origin>>,
+    /// The time for the stop of the child, instead of the declared one.
+    pub(crate) within: Option<Duration>,
 }
 
 impl TreeInner {
     /// Returns the id of the child at `path`.
     pub(crate) fn find(&self, path: &Path) -> Result<ChildId, Refusal> {
-        self.state().machine.find(path).ok_or(Refusal::NotFound)
+        let find = || {
+            let state = self.state();
+            state.machine.find(path).ok_or(state.refusal_of_absent())
+        };
+        self.guarded(find).unwrap_or(Err(Refusal::TreeEnded))
     }
 
     /// Gives a command on one child. The answer comes when the command has taken effect.
@@ -56,13 +62,21 @@ impl TreeInner {
         origin: Option<Arc<Origin>>,
     ) -> Result<Begun, Refusal> {
         let input = |request| Input::Command { request, id, command };
-        self.give(Given { id, input, of_change: None, origin }, wait)
+        self.give(Given { id, input, of_change: None, origin, within: None }, wait)
     }
 
     /// Gives an input on one child that is answered when it has taken effect.
     pub(crate) fn give(
         self: &Arc<Self>,
-        Given { id, input, of_change, origin }: Given<impl FnOnce(RequestId) -> Input>,
+        given: Given<impl FnOnce(RequestId) -> Input>,
+        wait: Wait,
+    ) -> Result<Begun, Refusal> {
+        self.guarded(|| self.give_unguarded(given, wait)).unwrap_or(Err(Refusal::TreeEnded))
+    }
+
+    fn give_unguarded(
+        self: &Arc<Self>,
+        Given { id, input, of_change, origin, within }: Given<impl FnOnce(RequestId) -> Input>,
         wait: Wait,
     ) -> Result<Begun, Refusal> {
         let now = self.clock.now();
@@ -73,13 +87,14 @@ impl TreeInner {
         if of_change.is_some_and(|change| change != state.modes.last_change) {
             return Err(Refusal::Superseded { by: "a later change of the mode" });
         }
-        let budget = state.stop_budget(id);
+        let budget = within.unwrap_or_else(|| state.stop_budget(id));
         let answer = state.requests.begin()?;
         let request = answer.request;
         let awaited = self.drops.await_child(id);
         state.machine.set_interest(self.events.interest());
         let random = state.random();
         state.machine.set_origin(origin);
+        state.machine.set_stop_budget(within);
         state.machine.handle(now, random, input(request));
         let begun = match (state.machine.take_reply(request), wait) {
             (Some(answered), _) => {

@@ -18,8 +18,8 @@
 //! 4. The timer task sleeps until the earliest deadline. A thread that adds an earlier deadline wakes the timer task. If
 //!    the timer task is late, the [`Watchdog`] does its work.
 //! 5. A slot may have a new child before the driver forgets the old one, so each entry carries the serial of its child.
-//! 6. A panic of user code in an effect (a waker) ends at most this effect. No other effect, message or waiter is lost.
-//!    The panic is caught; the panic hook has already reported it.
+//! 6. Code of the user that an effect runs (a waker) is guarded against panics where it is called. Any other panic is one of
+//!    the machine or of this driver: the tree then fails as a whole ([`failure`](crate::engine::failure)).
 
 use crate::attempt::body::Body;
 use crate::attempt::cell::{AttemptCell, AttemptListener};
@@ -31,16 +31,19 @@ use crate::engine::clock::Clock;
 use crate::engine::drops::Drops;
 use crate::engine::ended::{Ended, FinalReport};
 use crate::engine::events::Broadcast;
+use crate::engine::failure::{DURING, FailOnUnwind};
 use crate::engine::kept_error::settle_error;
+use crate::engine::output::OutputWatch;
 use crate::engine::poll_watch::PollWatch;
+use crate::engine::processes::Processes;
 use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::watchdog::Watchdog;
-use crate::util::lock::{ignore_poison, lock};
+use crate::util::lock::ignore_poison;
 use crate::util::waker_guard::WakerGuard;
 use liveoak_core::{ChildId, Exit, Input, Machine, Origin, Path, Refusal, Time};
 use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -59,6 +62,7 @@ pub(crate) type State = TreeState<Arc<TreeInner>>;
 
 pub(crate) struct TreeInner {
     pub(crate) clock: Clock,
+    pub(crate) me: Weak<Self>,
     /// The attempt that has begun this tree, if code of an attempt has.
     pub(crate) owner: Option<Owner>,
     state: Mutex<State>,
@@ -71,6 +75,8 @@ pub(crate) struct TreeInner {
     /// Wakes the tasks that wait for `ready` or `ended`.
     pub(crate) ready_or_ended: Notify,
     pub(crate) timer_task_notify: Notify,
+    /// Wakes the stop of a tree that has failed by a panic when an attempt has ended.
+    pub(crate) attempt_left: Notify,
     /// Wakes changes to a mode when a later change begins.
     pub(crate) mode_changed: Notify,
     pub(crate) watchdog: Arc<Watchdog>,
@@ -79,6 +85,9 @@ pub(crate) struct TreeInner {
     /// Values that attempts leave to the next attempts.
     pub(crate) carried: CarriedValues,
     pub(crate) tries: OpenTries,
+    pub(crate) processes: Processes,
+    /// Gets the output of programs, if anyone watches it.
+    pub(crate) output: OnceLock<OutputWatch>,
     /// `true` if events are queued that no thread delivers: the timer task must deliver them.
     pub(crate) events_left: AtomicBool,
     /// How the tree ended, while the end still waits for drops or for log lines.
@@ -101,13 +110,17 @@ impl AttemptListener for Arc<TreeInner> {
         self.tries.end(cell.id, cell.attempt, None);
         // The machine drops an exit that comes too late, under the lock. An error in it must be dropped elsewhere.
         let _outlives_the_lock = cell.keep_error.then(|| exit.clone());
+        let on_unwind = FailOnUnwind::new(self);
         let mut state = self.state();
-        state.release(cell);
+        if state.release(cell) && state.failed.is_some() {
+            self.note_last_exit(&mut state, cell.id, &exit);
+        }
         // If this is not the last reference, a context outlives the attempt.
         if Arc::strong_count(cell) > 1 {
             state.keep_previous_exit(cell);
         }
         self.input(state, now, Input::Exited(cell.id, cell.attempt, exit), TurnLimit::NO_GROUP_STEPS);
+        on_unwind.disarm();
         self.clock.release((cell.id, cell.attempt));
     }
 
@@ -115,8 +128,7 @@ impl AttemptListener for Arc<TreeInner> {
         let now = self.clock.now();
         let exit = settle_error(exit, cell.keep_error, cell.id, &self.drops);
         let _outlives_the_lock = cell.keep_error.then(|| exit.clone());
-        let input = Input::Ending(cell.id, cell.attempt, exit);
-        self.input(self.state(), now, input, TurnLimit::NO_GROUP_STEPS);
+        self.report(now, Input::Ending(cell.id, cell.attempt, exit));
     }
 
     fn runs_outside(&self, cell: &Arc<LiveAttempt>) {
@@ -133,7 +145,7 @@ impl AttemptListener for Arc<TreeInner> {
     }
 
     fn path(&self, id: ChildId) -> Option<Path> {
-        self.state().machine.path(id)
+        self.guarded(|| self.state().machine.path(id)).flatten()
     }
 
     fn address(&self) -> usize {
@@ -155,7 +167,8 @@ impl TreeInner {
     }
 
     pub(crate) fn new(machine: Machine, handle: Handle, owner: Option<Owner>) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             drops: Drops::new(handle.clone()),
             carried: CarriedValues::default(),
             tries: OpenTries::default(),
@@ -170,9 +183,12 @@ impl TreeInner {
             final_report: OnceLock::new(),
             ready_or_ended: Notify::new(),
             timer_task_notify: Notify::new(),
+            attempt_left: Notify::new(),
             mode_changed: Notify::new(),
             watchdog: Arc::new(Watchdog::new()),
             poll_watch: Arc::default(),
+            processes: Processes::default(),
+            output: OnceLock::new(),
         })
     }
 
@@ -187,11 +203,35 @@ impl TreeInner {
         for _ in 0..LOCK_TRIES {
             match self.state.try_lock() {
                 Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
-                Err(TryLockError::Poisoned(poisoned)) => return ignore_poison(Err(poisoned)),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    return self.state_after_panic(poisoned.into_inner());
+                }
                 Ok(state) => return state,
             }
         }
-        lock(&self.state)
+        self.state.lock().unwrap_or_else(|poisoned| self.state_after_panic(poisoned.into_inner()))
+    }
+
+    /// Fails the tree, because a thread has panicked under the lock.
+    #[cold]
+    fn state_after_panic<'a>(&'a self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.state.clear_poison();
+        self.fail(state, None);
+        ignore_poison(self.state.lock())
+    }
+
+    /// Fails the tree, because a thread has panicked under the lock or outside. `panic` is what is known of the panic.
+    #[cold]
+    pub(crate) fn fail_after_panic(&self, panic: Option<Exit>) {
+        let state = ignore_poison(self.state.lock());
+        self.state.clear_poison();
+        self.fail(state, panic);
+    }
+
+    /// Runs `f`, a call by the user's code. If the machine or the driver panics in it, the tree fails, and the caller gets
+    /// `None` instead of the panic.
+    pub(crate) fn guarded<R>(&self, f: impl FnOnce() -> R) -> Option<R> {
+        catch(Some(DURING), f).map_err(|panic| self.fail_after_panic(Some(panic))).ok()
     }
 
     /// Gives the machine one input and performs the effects that follow, within `limit`. Every input passes through
@@ -218,20 +258,28 @@ impl TreeInner {
 
     /// Gives the machine an input like [`feed`](Self::feed), and who gives it and why.
     pub(crate) fn feed_by(self: &Arc<Self>, now: Time, input: Input, origin: Option<Arc<Origin>>) {
-        let mut state = self.state();
-        state.machine.set_origin(origin);
-        state.killed |= matches!(input, Input::Kill);
-        self.input(state, now, input, TurnLimit::CALL);
+        let _ = self.guarded(|| {
+            let mut state = self.state();
+            state.machine.set_origin(origin);
+            state.killed |= matches!(input, Input::Kill);
+            self.input(state, now, input, TurnLimit::CALL);
+        });
+    }
+
+    /// Gives the machine the report of an attempt, and performs the effects that follow.
+    pub(crate) fn report(self: &Arc<Self>, now: Time, input: Input) {
+        let _ = self.guarded(|| self.input(self.state(), now, input, TurnLimit::NO_GROUP_STEPS));
     }
 
     /// Tells the machine that time has passed, and does what other threads have left to the timer task.
     pub(crate) fn tick(self: &Arc<Self>, now: Time) {
-        self.input(self.state(), now, Input::Tick, TurnLimit::TIMER);
+        let _ = self.guarded(|| self.input(self.state(), now, Input::Tick, TurnLimit::TIMER));
     }
 
     /// Runs `f`, which adds children, on the state, and performs the effects that follow. `f` must not drop user
     /// values.
     pub(crate) fn with_state<T>(self: &Arc<Self>, f: impl FnOnce(&mut State) -> T) -> T {
+        let on_unwind = FailOnUnwind::new(self);
         let mut state = self.state();
         state.machine.set_interest(self.events.interest());
         let result = f(&mut state);
@@ -242,7 +290,16 @@ impl TreeInner {
             self.perform_effects(state, TurnLimit::NO_GROUP_STEPS);
             replaced.into_iter().for_each(|(entry, id)| self.dispose(entry, id));
         }
+        on_unwind.disarm();
         result
+    }
+
+    /// Runs `f` like [`with_state`](Self::with_state). If the machine or the driver panics, the tree has ended.
+    pub(crate) fn try_with_state<T>(
+        self: &Arc<Self>,
+        f: impl FnOnce(&mut State) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.guarded(|| self.with_state(f)).unwrap_or(Err(Refusal::TreeEnded))
     }
 
     /// Waits until the tree is ready for the first time. The error is how it ended before that.
@@ -316,9 +373,9 @@ impl TreeInner {
         }
     }
 
-    /// Performs one action. It may run user code, such as wakers and destructors, whose panic ends only this action.
+    /// Performs one action. A panic fails the tree.
     fn perform(self: &Arc<Self>, action: Action<Arc<Self>>) {
-        let _ = catch(None, || self.perform_uncaught(action));
+        let _ = self.guarded(|| self.perform_uncaught(action));
     }
 
     fn perform_uncaught(self: &Arc<Self>, action: Action<Arc<Self>>) {

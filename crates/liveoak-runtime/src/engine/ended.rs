@@ -1,6 +1,7 @@
 //! How a tree ended, and how it is while it runs.
 
-use liveoak_core::{CommandRecord, Exit, FirstFailure, Health, StopReport, Time};
+use liveoak_core::{ChildId, CommandRecord, Exit, FirstFailure, Health, StopReport, Time};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -132,6 +133,16 @@ impl FinalReport {
             stop: Arc::clone(report),
         }
     }
+}
+
+/// The attempts that ran when the tree failed, and the exits of those that have ended since.
+pub(crate) struct LastExits {
+    /// The leaves that have not ended.
+    pub(crate) leaves: usize,
+    /// The dedicated runtimes that have not ended.
+    pub(crate) runtimes: HashSet<ChildId>,
+    /// How and when these attempts have ended.
+    pub(crate) exits: HashMap<ChildId, (Exit, Time)>,
 }
 
 /// Returns the exit of the child because of which supervisors failed one after another.

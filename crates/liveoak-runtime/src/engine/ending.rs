@@ -14,7 +14,7 @@ use crate::util::log::{flush_log, is_log_flushed};
 use crate::util::own_timer::own_timer;
 use crate::util::race;
 use crate::util::waker_guard::WakerGuard;
-use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Path, StopEntry, StopReport, StopStage, Time};
+use liveoak_core::{ChildId, Exit, Input, KILL_WAIT, Origin, Path, StopEntry, StopReport, StopStage, Time};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,7 +94,12 @@ impl TreeInner {
     pub(crate) fn end(self: &Arc<Self>, ended: Ended) {
         let (wait, killed) = {
             let state = self.state();
-            (drop_wait(state.stop_budget(state.machine.root()), ended.report.took), state.killed)
+            let wait = match state.stopped_by {
+                Some(Time::NEVER) => UNBOUNDED_DROP_WAIT,
+                Some(by) => by.since(self.clock.now()).max(DROP_WAIT),
+                None => drop_wait(state.stop_budget(state.machine.root()), ended.report.took),
+            };
+            (wait, state.killed)
         };
         let wait = if killed { wait.min(KILL_WAIT) } else { wait };
         *lock(&self.ending) = Some(ended);
@@ -144,13 +149,19 @@ impl TreeInner {
         let (done, until_done) = std::sync::mpsc::channel::<()>();
         let (tree, since) = (Arc::clone(self), self.clock.now());
         let waits = move || {
-            tree.let_go();
-            let begun = Instant::now();
-            let unfinished = tree.drops.wait(begun.checked_add(wait).unwrap_or(begun + UNBOUNDED_DROP_WAIT));
-            let since_dropped = Instant::now();
-            tree.events.until_delivered(LOG_WAIT);
-            flush_log(LOG_WAIT.saturating_sub(since_dropped.elapsed()));
-            tree.tell_end_after(since, &unfinished);
+            let told = catch(None, || {
+                tree.let_go();
+                let begun = Instant::now();
+                let until = begun.checked_add(wait).unwrap_or(begun + UNBOUNDED_DROP_WAIT);
+                let unfinished = tree.drops.wait(until);
+                let since_dropped = Instant::now();
+                tree.events.until_delivered(LOG_WAIT);
+                flush_log(LOG_WAIT.saturating_sub(since_dropped.elapsed()));
+                tree.tell_end_after(since, &unfinished);
+            });
+            if told.is_err() {
+                tree.tell_end(&[]);
+            }
             drop(done);
         };
         if self.clock.is_pausable() {
@@ -164,9 +175,19 @@ impl TreeInner {
         }
     }
 
+    /// Returns the end, if it is known, but waits for destructors or for the log.
+    pub(crate) fn known_end(&self) -> Option<Ended> {
+        lock(&self.ending).clone()
+    }
+
+    /// Sets how the tree has ended, unless that is known.
+    pub(crate) fn set_end(&self, ended: Ended) {
+        lock(&self.ending).get_or_insert(ended);
+    }
+
     /// Records the end, and wakes the tasks that wait for it. `unfinished` are the children whose destructors were
     /// abandoned. A second call does nothing.
-    fn tell_end(&self, unfinished: &[ChildId]) {
+    pub(crate) fn tell_end(&self, unfinished: &[ChildId]) {
         let Some(mut ended) = lock(&self.ending).take() else { return };
         if !unfinished.is_empty() {
             let report = Arc::make_mut(&mut ended.report);
@@ -197,7 +218,7 @@ impl TreeInner {
     }
 
     /// Takes all values of the user out of the tree, and ends the events.
-    fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         let mut state = self.state();
         let mut children = std::mem::take(&mut state.children);
         let requests = state.requests.take_all();
@@ -223,7 +244,8 @@ impl TreeInner {
         self.drops.lose_runtime();
         let live = state.live_cells();
         // Under the same lock: an exit that is reported later must not be answered by a new attempt.
-        self.input(state, now, Input::Kill, TurnLimit::TIMER);
+        // A panic changes nothing: everything ends below.
+        let _ = catch(None, || self.input(state, now, Input::Kill, TurnLimit::TIMER));
         let entries = live.iter().map(killed).collect();
         for cell in live {
             cell.orders.kill();
@@ -233,6 +255,35 @@ impl TreeInner {
         lock(&self.ending).get_or_insert(Ended { exit: Exit::Killed, report });
         self.let_go();
         self.tell_end(&[]);
+    }
+}
+
+impl TreeInner {
+    /// Begins the stop of the tree. `within` is its budget, instead of the declared one. A stop that has begun becomes
+    /// shorter by it, never longer.
+    pub(crate) fn stop_within(self: &Arc<Self>, within: Option<Duration>, origin: Option<Arc<Origin>>) {
+        let _ = self.guarded(|| self.stop_within_unguarded(within, origin));
+    }
+
+    fn stop_within_unguarded(self: &Arc<Self>, within: Option<Duration>, origin: Option<Arc<Origin>>) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        if let Some(within) = within {
+            let by = now.after(within);
+            let earlier = match state.stopped_by {
+                None if state.machine.is_ending() => {
+                    let (_, since, _) = state.machine.root_state();
+                    Some(since.after(state.stop_budget(state.machine.root())))
+                }
+                earlier => earlier,
+            };
+            state.stopped_by = Some(earlier.map_or(by, |earlier| earlier.min(by)));
+        } else if !state.machine.is_ending() {
+            state.stopped_by = None;
+        }
+        state.machine.set_origin(origin);
+        state.machine.set_stop_budget(within);
+        self.input(state, now, Input::Stop, TurnLimit::CALL);
     }
 }
 

@@ -62,6 +62,11 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
+/// Returns the text of the line of an event.
+pub fn event_text(event: &Event) -> String {
+    Line(event).to_string()
+}
+
 struct Line<'a>(&'a Event);
 
 impl fmt::Display for Line<'_> {

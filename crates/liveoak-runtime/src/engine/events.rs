@@ -122,7 +122,7 @@ impl Broadcast {
     }
 
     /// Notes the process id of an attempt, for the lines of the log.
-    pub(crate) fn keep_pid(&self, id: ChildId, attempt: Attempt, pid: u32) {
+    pub(crate) fn tell_pid(&self, id: ChildId, attempt: Attempt, pid: u32) {
         if log_interest().is_some() {
             let tree = self.address();
             log(move || pids::keep(tree, id, attempt, pid));

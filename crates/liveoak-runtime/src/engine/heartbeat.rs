@@ -8,7 +8,7 @@
 //! So the child whose code blocks the runtime is found stuck. The other children are not.
 
 use crate::attempt::cell::{AttemptCell, AttemptListener};
-use crate::engine::action::{Action, TurnLimit};
+use crate::engine::action::Action;
 use crate::engine::driver::{LiveAttempt, TreeInner};
 use crate::engine::state::TreeState;
 use crate::engine::watchdog::SLACK;
@@ -62,6 +62,6 @@ impl TreeInner {
             });
         }
         let answer = Input::Heartbeat(cell.id, cell.attempt, beaten || was_blocked);
-        self.input(self.state(), now, answer, TurnLimit::NO_GROUP_STEPS);
+        self.report(now, answer);
     }
 }

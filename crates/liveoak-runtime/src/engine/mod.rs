@@ -8,11 +8,14 @@
 //! * `ended` – how a tree ended.
 //! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
 //! * `ending` – the end of a tree, and what a stop waits for in addition to attempts.
+//! * `failure` – the end of a tree whose machine or driver has panicked.
 //! * `drops`, `drop_threads`, `kept_error` – where values of children that are over, and errors, are dropped; the errors of
 //!   exits that keep them.
 //! * `watch` – waits for the end of an attempt, for readiness, and for any state of a child.
 //! * `event_filter` – which events a reader wants.
 //! * `event_line` – the line of the log for each event.
+//! * `processes` – which processes the attempts of programs run as.
+//! * `output` – the output of programs, for an observer of the tree.
 //! * `carried` – values that one attempt leaves to the next.
 //! * `modes` – the modes of a tree, and which of them is in force.
 //! * `heartbeat` – the answers to heartbeat checks.
@@ -32,13 +35,16 @@ pub(crate) mod ending;
 pub(crate) mod event_filter;
 pub(crate) mod event_line;
 pub(crate) mod events;
+pub(crate) mod failure;
 pub(crate) mod heartbeat;
 pub(crate) mod kept_error;
 pub(crate) mod modes;
 pub(crate) mod outbox;
+pub(crate) mod output;
 pub(crate) mod paged_vec;
 pub(crate) mod pids;
 pub(crate) mod poll_watch;
+pub(crate) mod processes;
 pub(crate) mod requests;
 pub(crate) mod snapshot;
 pub(crate) mod state;

@@ -9,7 +9,6 @@
 
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::polls::{self, Poll, Slot};
-use crate::engine::action::TurnLimit;
 use crate::engine::driver::TreeInner;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::log;
@@ -96,7 +95,7 @@ impl PollWatch {
             }
             last = now;
             let Some(tree) = tree.upgrade() else { return };
-            tree.look_at_polls(&mut seen, passed.min(every * 2));
+            let _ = tree.guarded(|| tree.look_at_polls(&mut seen, passed.min(every * 2)));
         }
     }
 }
@@ -121,7 +120,7 @@ impl TreeInner {
         }
         for (id, attempt) in seen.stuck.difference(&stuck) {
             let input = Input::Unstuck(*id, *attempt);
-            self.input(self.state(), self.clock.now(), input, TurnLimit::NO_GROUP_STEPS);
+            self.report(self.clock.now(), input);
         }
         *seen = Seen { polls, stuck };
     }
@@ -137,7 +136,7 @@ impl TreeInner {
             let place = slot.place().into();
             let stuck = Arc::new(StuckPoll { attempt, since, limit, place });
             let input = Input::Stuck(poll.id, attempt, stuck);
-            self.input(self.state(), now, input, TurnLimit::NO_GROUP_STEPS);
+            self.report(now, input);
         }
         true
     }

@@ -6,6 +6,7 @@
 use crate::attempt::body::{Body, UserValue, add_user_value};
 use crate::attempt::cell::{AttemptCell, AttemptListener};
 use crate::attempt::dedicated_runtime::DedicatedRuntime;
+use crate::engine::ended::LastExits;
 use crate::engine::modes::Modes;
 use crate::engine::paged_vec::PagedVec;
 pub(crate) use crate::engine::requests::Answer;
@@ -99,10 +100,14 @@ pub(crate) struct TreeState<T> {
     pub(crate) timer_task_pending: bool,
     /// `true` if any supervisor has, or had, a dedicated runtime, or any child has a chosen runtime.
     has_other_runtimes: bool,
+    /// When the stop of the whole tree must be over, if a command said so.
+    pub(crate) stopped_by: Option<Time>,
     /// `true` if the whole tree was killed.
     pub(crate) killed: bool,
-    /// `true` if the runtime of the tree is lost: nothing can be started any more.
+    /// `true` if the runtime of the tree is lost, or its machine has panicked: nothing can be started any more.
     pub(crate) runtime_lost: bool,
+    /// The attempts that still run, if the machine or the driver has panicked.
+    pub(crate) failed: Option<Box<LastExits>>,
 }
 
 impl<T: AttemptListener> TreeState<T> {
@@ -118,8 +123,10 @@ impl<T: AttemptListener> TreeState<T> {
             timer_task_wakeup: Time::NEVER,
             timer_task_pending: false,
             has_other_runtimes: false,
+            stopped_by: None,
             killed: false,
             runtime_lost: false,
+            failed: None,
         }
     }
 
@@ -244,17 +251,19 @@ impl<T: AttemptListener> TreeState<T> {
         })
     }
 
-    /// Forgets the cell of an attempt that has ended.
-    pub(crate) fn release(&mut self, ended: &Arc<AttemptCell<T>>) {
+    /// Forgets the cell of an attempt that has ended. Returns `true` if it was not forgotten before.
+    pub(crate) fn release(&mut self, ended: &Arc<AttemptCell<T>>) -> bool {
         let is_held = |held: &mut Arc<AttemptCell<T>>| Arc::ptr_eq(held, ended);
         match self.children.get_mut(ended.id.slot) {
-            Some(ChildEntry::Leaf { cell, .. }) => drop(cell.take_if(is_held)),
+            Some(ChildEntry::Leaf { cell, .. }) => cell.take_if(is_held).is_some(),
             Some(ChildEntry::Supervisor { dedicated: Some(own), .. }) => {
-                if own.cell.take_if(is_held).is_some() {
+                let released = own.cell.take_if(is_held).is_some();
+                if released {
                     own.handle = None;
                 }
+                released
             }
-            Some(ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant) | None => {}
+            Some(ChildEntry::Supervisor { dedicated: None, .. } | ChildEntry::Vacant) | None => false,
         }
     }
 
@@ -275,6 +284,11 @@ impl<T: AttemptListener> TreeState<T> {
     pub(crate) fn live_cell(&self, id: ChildId, attempt: Attempt) -> Option<Arc<AttemptCell<T>>> {
         let cell = self.cell_in_slot(id)?;
         (cell.id == id && cell.attempt == attempt).then(|| Arc::clone(cell))
+    }
+
+    /// Returns `true` if the attempts of a child are dedicated runtimes.
+    pub(crate) fn is_runtime(&self, id: ChildId) -> bool {
+        self.children.get(id.slot).is_some_and(ChildEntry::is_supervisor)
     }
 
     pub(crate) fn live_cells(&self) -> Vec<Arc<AttemptCell<T>>> {

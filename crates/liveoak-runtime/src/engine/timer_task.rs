@@ -78,6 +78,10 @@ impl TreeInner {
 
     /// Does the work of the timer task if it is late, and sets the next deadline of the watchdog.
     pub(crate) fn tick_if_late(self: &Arc<Self>) {
+        let _ = self.guarded(|| self.tick_if_late_unguarded());
+    }
+
+    fn tick_if_late_unguarded(self: &Arc<Self>) {
         let now = self.clock.now();
         let state = self.state();
         let late = self.has_work_left(&state) || state.next_deadline().after(SLACK) <= now;
@@ -98,7 +102,9 @@ struct KillOnDrop(Arc<TreeInner>);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        if self.0.ended().is_none() {
+        if std::thread::panicking() {
+            self.0.fail_after_panic(None);
+        } else if self.0.ended().is_none() {
             self.0.runtime_lost();
         }
         self.0.drops.work_off();

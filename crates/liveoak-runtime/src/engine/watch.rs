@@ -23,7 +23,7 @@ impl TreeInner {
         moment: Moment,
         asker: Option<Asker>,
     ) -> Result<Watch, Refusal> {
-        self.with_state(|state| self.begin_watch(state, id, moment, asker))
+        self.try_with_state(|state| self.begin_watch(state, id, moment, asker))
     }
 
     /// Begins to wait, with the lock already held.
@@ -53,6 +53,10 @@ impl TreeInner {
 
     /// Returns a child as it is now.
     pub(crate) fn look_at(&self, id: ChildId) -> Option<ChildView> {
+        self.guarded(|| self.look_at_unguarded(id)).flatten()
+    }
+
+    fn look_at_unguarded(&self, id: ChildId) -> Option<ChildView> {
         let now = self.clock.now();
         let mut state = self.state();
         if state.machine.is_group(id).is_none() {

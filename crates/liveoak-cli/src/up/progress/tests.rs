@@ -69,6 +69,18 @@ async fn a_child_that_holds_up_a_start_for_two_seconds_is_named_with_the_time_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_that_has_a_title_is_named_with_it() {
+    let db = slow("db", 20).title("Orders DB").stop_within(Duration::from_secs(9));
+    let (tree, lines) = watched(Supervisor::new("t").child(db));
+    until(&tree.handle(), 3).await;
+    assert_eq!(take(&lines), ["2 waiting for /t/db (Orders DB) to be ready, 28 s left"]);
+    let holders = Holders::of(&tree.snapshot(), &HashMap::new());
+    let titles: Vec<_> =
+        holders.all.values().map(|holder| Line::Holder(holder, PATIENCE).json()["title"].clone()).collect();
+    assert_eq!(titles, ["Orders DB"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_in_which_each_child_is_fast_writes_no_line() {
     let children = (0..10).map(|n| slow(&format!("c{n}"), 1));
     let (tree, lines) = watched(Supervisor::new("t").children(children));

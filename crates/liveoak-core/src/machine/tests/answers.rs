@@ -28,6 +28,7 @@ pub(super) fn word(answer: &Answer) -> &'static str {
         Err(Refusal::IsTemporary) => "is-temporary",
         Err(Refusal::DeclaresNeeds { .. }) => "declares-needs",
         Err(Refusal::WaitsFor { .. }) => "waits",
+        Err(Refusal::KeptDown { .. }) => "kept down",
         Err(Refusal::Superseded { .. }) => "superseded",
         Err(Refusal::Full { .. }) => "full",
         Err(Refusal::Busy) => "busy",

@@ -150,8 +150,12 @@ impl Machine {
                         && record.survivors.is_none()
                 });
                 let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
-                let expected =
-                    retries && !sup_is_ending && !state.flags.paused && !state.is_down_by_command();
+                let unwanted = state.intent == Intent::Unwanted;
+                let expected = retries
+                    && !sup_is_ending
+                    && !state.flags.paused
+                    && !unwanted
+                    && !state.is_down_by_command();
                 assert_eq!(has(Purpose::Phase), expected, "{path} is quarantined, and its next trial");
             }
             Phase::Idle(_) | Phase::Waiting | Phase::Running => {
@@ -212,7 +216,7 @@ impl Machine {
         };
         assert_eq!(state.flags.held, held, "{path} is held");
         let parent = self.arena.sup(sup);
-        if parent.is_ending() {
+        if parent.is_ending() && !parent.is_group() {
             assert!(!phase.is_pending(), "{path} will start although its supervisor ends");
         }
         if matches!(
@@ -237,6 +241,17 @@ impl Machine {
         assert_eq!(state.live, count(&|child| child.phase.is_live()), "invariant 2: live of {path}");
         let waiting = count(&|child| child.phase == Phase::Waiting);
         assert_eq!(state.waiting, waiting, "invariant 2: waiting of {path}");
+        let starting = count(&|child| child.phase == Phase::Starting);
+        let is_bounded = state.rules.max_starting.is_some();
+        assert_eq!(state.starting, if is_bounded { starting } else { 0 }, "invariant 2: starting of {path}");
+        if let Some(max) = state.rules.max_starting {
+            assert!(starting <= max, "more children of {path} are starting than allowed");
+        }
+        if state.is_group() {
+            let queued: BTreeSet<Index> = state.queue.iter().map(|(_, child)| *child).collect();
+            let waits = |child: &&Index| self.arena[**child].phase == Phase::Waiting;
+            assert_eq!(queued, children.iter().filter(waits).copied().collect(), "the queue of {path}");
+        }
         let healths =
             [Health::Degraded, Health::Unhealthy].map(|health| count(&|child| child.health == health));
         assert_eq!([state.degraded, state.unhealthy], healths, "invariant 2: health below {path}");

@@ -225,6 +225,26 @@ fn a_try_without_an_answer_in_time_has_failed_and_a_late_answer_changes_nothing(
 }
 
 #[test]
+fn an_open_try_ends_when_its_child_begins_to_drain() {
+    let web = leaf("a").checked(CheckSpec { failures: 1, ..liveness("l") });
+    let web = web.with(|spec| (spec.stop_within, spec.unready_for) = (secs(5), secs(2)));
+    let mut driver = TestDriver::started(&sup("t", [web]));
+    set(&mut driver, "a.l", Some(Checked::Silent));
+    while driver.tries.is_empty() {
+        driver.advance(millis(10));
+    }
+    driver.command("a", Command::Stop);
+    assert_eq!(driver.ended_tries, ["a.l"]);
+    let (id, attempt) = (driver.id("a"), driver.attempt("a"));
+    driver.input(Input::Checked(id, attempt, 0, 1, Err("late".into())));
+    driver.advance(millis(1_999));
+    assert!(driver.done("ask").is_empty());
+    driver.advance(millis(1));
+    assert_eq!(driver.log(), ["ask a", "gone a"]);
+    assert_eq!(driver.ended_tries.len(), 1);
+}
+
+#[test]
 fn an_answer_counts_once() {
     let mut driver = TestDriver::started(&sup("t", [leaf("a").checked(liveness("l"))]));
     set(&mut driver, "a.l", Some(Checked::Silent));

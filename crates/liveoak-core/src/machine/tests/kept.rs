@@ -153,3 +153,10 @@ fn the_answer_to_a_stop_or_a_removal_comes_after_the_effects_that_release_the_bo
         }
     }
 }
+
+#[test]
+fn the_root_has_no_error_of_its_own_to_keep() {
+    let tree = sup("t", [leaf("a")]).with(|spec| spec.keep_error = true);
+    let errors = crate::Machine::new(&tree).err().map(|errors| errors.0).unwrap_or_default();
+    assert_eq!(errors.iter().map(|error| error.field).collect::<Vec<_>>(), ["keep_error"]);
+}

@@ -84,13 +84,14 @@ fn edges() -> impl Strategy<Value = Vec<(usize, usize, Condition)>> {
 }
 
 fn trees() -> impl Strategy<Value = ChildDeclaration> {
-    let grouped = (leaves(), limits(), any::<bool>(), restarts()).prop_map(
-        |(member, limit, dedicated, group_restart)| {
+    let grouped = (leaves(), limits(), any::<bool>(), restarts(), places()).prop_map(
+        |(member, limit, dedicated, group_restart, places)| {
             let mut group = group("x").members(|group| {
                 group.template = member.spec;
                 group.template.significant = false;
                 group.intensity = limit;
                 group.max_members = 4;
+                group.max_starting = places.filter(|_| !group.template.is_ready_at_once());
                 group.dedicated_runtime = dedicated;
             });
             group.spec.restart = group_restart;
@@ -101,17 +102,31 @@ fn trees() -> impl Strategy<Value = ChildDeclaration> {
     end.prop_recursive(3, 24, 5, |child| supervisors(vec(child, 0..5)))
 }
 
+/// Returns how many children may be starting at a time.
+fn places() -> impl Strategy<Value = Option<u32>> {
+    option::weighted(0.3, 1u32..3)
+}
+
 fn supervisors(
     children: impl Strategy<Value = Vec<ChildDeclaration>>,
 ) -> impl Strategy<Value = ChildDeclaration> {
     let strategy = select(vec![Group::OneForOne, Group::OneForAll, Group::RestForOne]);
     let order = select(vec![Order::Declared, Order::Edges]);
     let auto = select(vec![AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant]);
-    let flags = (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2), any::<bool>());
+    let flags = (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2), any::<bool>(), places());
     let order = (order, select(vec![FirstStart::Fail, FirstStart::Retry]));
     let edges = (edges(), option::weighted(0.4, (0usize..4, 1usize..4)));
     (children, leaves(), strategy, order, auto, limits(), flags, edges).prop_map(
-        |(children, like, strategy, order, auto, limit, (done, dedicated, backwards), (edges, replicas))| {
+        |(
+            children,
+            like,
+            strategy,
+            order,
+            auto,
+            limit,
+            (done, dedicated, backwards, places),
+            (edges, replicas),
+        )| {
             let (order, first_start) = order;
             let replicas = replicas.map_or(0..0, |(from, count)| from..from + count);
             let mut tree = sup("x", children).rules(|rules| {
@@ -122,6 +137,12 @@ fn supervisors(
                 rules.intensity = limit;
                 rules.end_when_done = done;
                 rules.dedicated_runtime = dedicated;
+                let takes_place = |child: &ChildDeclaration| match &child.form {
+                    crate::ChildForm::Leaf => !child.spec.is_ready_at_once(),
+                    crate::ChildForm::Supervisor(_) => true,
+                    crate::ChildForm::Group(group) => group.dedicated_runtime,
+                };
+                rules.max_starting = places.filter(|_| rules.children.iter().any(takes_place));
                 connect(&mut rules.children, &edges, backwards, replicas);
                 for child in &mut rules.children {
                     child.spec.significant &=

@@ -118,6 +118,11 @@ impl ChildDeclaration {
         self.with(|child| child.limit = Some(limit))
     }
 
+    /// Lets the child start only when it is asked for.
+    pub(super) fn manual(self) -> Self {
+        self.with(|child| child.manual = true)
+    }
+
     /// Makes the child a replica of this set.
     pub(super) fn replica_of(self, set: &str) -> Self {
         self.with(|child| child.replica_of = Some(name(set)))

@@ -92,6 +92,8 @@ pub(super) struct TestDriver {
     pub(super) checked: HashMap<String, Checked>,
     /// The tries so far, as `child.check`.
     pub(super) tries: Vec<String>,
+    /// The tries that the machine has ended.
+    pub(super) ended_tries: Vec<String>,
     policies: HashMap<String, Policy>,
     default: Policy,
     /// If not empty: each child has one of these policies.
@@ -129,6 +131,7 @@ impl TestDriver {
             names: HashMap::new(),
             checked: HashMap::new(),
             tries: Vec::new(),
+            ended_tries: Vec::new(),
             policies: HashMap::new(),
             default: Policy::default(),
             shuffled: Vec::new(),
@@ -506,7 +509,16 @@ impl TestDriver {
                 };
                 self.inputs.push_back(Input::Checked(id, attempt, index, number, answer));
             }
-            Effect::EndCheck(..) => {}
+            Effect::EndCheck(id, attempt, index) => {
+                assert_eq!(
+                    self.live.get(&id).map(|live| live.attempt),
+                    Some(attempt),
+                    "a try of an old attempt"
+                );
+                let name = self.name(id);
+                let check = &self.machine.spec(id).expect("it lives").checks()[index as usize].name;
+                self.ended_tries.push(format!("{name}.{check}"));
+            }
             Effect::Reply { request, result } => {
                 assert!(self.answer(request).is_none(), "{request:?} is answered twice");
                 self.answers.push((request, result));

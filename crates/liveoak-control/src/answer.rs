@@ -1,0 +1,100 @@
+//! Answers: JSON values, text, problems, and streams.
+
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use hyper::body::{Body, Bytes, Frame};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use liveoak_api::{Method, Problem};
+use serde_core::Serialize;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// The body of an answer.
+pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// An answer.
+pub(crate) type Answer = Response<AnswerBody>;
+
+fn answer(status: StatusCode, kind: &'static str, body: AnswerBody) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    // An answer shows one moment.
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+fn full(text: impl Into<Bytes>) -> AnswerBody {
+    Full::new(text.into()).boxed_unsync()
+}
+
+/// Returns a JSON value.
+pub(crate) fn json(value: &impl Serialize) -> Answer {
+    // Serializing fails only for maps whose keys are not strings, and there are none.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    answer(StatusCode::OK, "application/json", full(text))
+}
+
+/// Returns a JSON document that is text already.
+pub(crate) fn document(text: &'static str) -> Answer {
+    answer(StatusCode::OK, "application/json", full(text))
+}
+
+/// Returns text.
+pub(crate) fn text(status: StatusCode, text: String) -> Answer {
+    answer(status, "text/plain; charset=utf-8", full(text))
+}
+
+/// Returns metrics in the text format of Prometheus.
+pub(crate) fn metrics(text: String) -> Answer {
+    answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", full(text))
+}
+
+/// Returns a stream of server-sent events.
+pub(crate) fn stream(chunks: mpsc::Receiver<Bytes>) -> Answer {
+    answer(StatusCode::OK, "text/event-stream", Chunks(chunks).boxed_unsync())
+}
+
+/// Returns a problem.
+pub(crate) fn problem(problem: &Problem) -> Answer {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = serde_json::to_vec(problem).unwrap_or_default();
+    let mut answer = answer(status, "application/problem+json", full(text));
+    let headers = answer.headers_mut();
+    match problem.code.as_str() {
+        "unauthorized" => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"liveoak\""));
+        }
+        "too-many-requests" | "busy" | "runtime-blocked" => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    answer
+}
+
+/// Returns the problem of a route that has another method.
+pub(crate) fn wrong_method(route: &str, has: Method) -> Answer {
+    let detail = format!("{route} has the method {}", has.as_str());
+    let mut answer = problem(&Problem::new("method-not-allowed", detail));
+    let allow = if has == Method::Get { "GET, HEAD" } else { "POST" };
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    answer
+}
+
+/// A body that is made piece by piece.
+struct Chunks(mpsc::Receiver<Bytes>);
+
+impl Body for Chunks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}

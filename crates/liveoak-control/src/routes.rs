@@ -1,0 +1,99 @@
+//! Finds the route of a request in the route table, and calls its handler.
+
+use crate::answer::{self, Answer};
+use crate::request::Request;
+use crate::server::Server;
+use crate::{command, health, read, stream};
+use liveoak_api::{Method, Problem, ROUTES, Route};
+use std::sync::Arc;
+
+/// What the path of a request leads to.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// A route, and what stands for `{path}`.
+    Route(&'static Route, &'a str),
+    /// A route of another method.
+    Other(&'static Route),
+    /// Nothing.
+    Nothing,
+}
+
+/// Finds a route. A request for the head of an answer counts as one for the answer.
+pub(crate) fn find<'a>(method: &hyper::Method, path: &'a str) -> Found<'a> {
+    let matching = ROUTES.iter().filter_map(|route| tail(route.path, path).map(|tail| (route, tail)));
+    let mut other = None;
+    for (route, tail) in matching {
+        let fits = match route.method {
+            Method::Get => method == hyper::Method::GET || method == hyper::Method::HEAD,
+            Method::Post => method == hyper::Method::POST,
+        };
+        if fits {
+            return Found::Route(route, tail);
+        }
+        other = Some(route);
+    }
+    other.map_or(Found::Nothing, Found::Other)
+}
+
+/// Returns what stands for `{path}` if the path of a request matches that of a route: the empty text for a route without it.
+fn tail<'a>(route: &str, path: &'a str) -> Option<&'a str> {
+    match route.strip_suffix("{path}") {
+        Some(before) => path.strip_prefix(before).filter(|tail| !tail.is_empty()),
+        None => (route == path).then_some(""),
+    }
+}
+
+/// Returns the problem of a path that leads to nothing.
+pub(crate) fn nothing(path: &str) -> Problem {
+    let near = crate::request::nearest(path, ROUTES.iter().map(|route| route.path));
+    let problem = Problem::new("no-such-route", format!("there is no route {path:?}"));
+    problem.expected("a route of /v1/openapi.json").near_miss(near)
+}
+
+/// Answers a request.
+pub(crate) async fn handle(server: &Arc<Server>, request: Request) -> Result<Answer, Problem> {
+    match request.route.path {
+        "/v1/tree" => Ok(answer::json(&read::tree(server))),
+        "/v1/status" => Ok(answer::json(&read::status(server))),
+        "/v1/children" => Ok(answer::json(&read::children(server, &request)?)),
+        "/v1/children/{path}" => Ok(answer::json(&read::child(server, &request)?)),
+        "/v1/explain/{path}" => Ok(answer::json(&read::explain(server, &request)?)),
+        "/v1/checks/{path}" => Ok(answer::json(&read::checks(server, &request).await?)),
+        "/v1/wait/{path}" => Ok(answer::json(&read::wait(server, &request).await?)),
+        "/v1/report" => Ok(answer::json(&read::report(server)?)),
+        "/v1/events" => stream::events(server, &request),
+        "/v1/logs" => stream::logs(server, &request),
+        "/v1/openapi.json" => Ok(answer::document(liveoak_api::OPENAPI)),
+        "/v1/commands/mode" => Ok(answer::json(&command::mode(server, &request).await?)),
+        "/v1/commands/down" => Ok(answer::json(&command::down(server, &request).await?)),
+        "/healthz" => Ok(health::healthz(server, request.is_trusted).await),
+        "/readyz" => Ok(health::readyz(server)),
+        "/metrics" => Ok(answer::metrics(read::metrics(server))),
+        path => match command::of_route(path) {
+            Some(command) => command::children(server, &request, command).await,
+            None => unreachable!("a test asks every route of the table"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_finds_its_route_and_the_child_in_it() {
+        let get = hyper::Method::GET;
+        let found = find(&get, "/v1/children/ingest/kafka");
+        assert!(matches!(found, Found::Route(route, "ingest/kafka") if route.path == "/v1/children/{path}"));
+        assert!(
+            matches!(find(&get, "/v1/children"), Found::Route(route, "") if route.path == "/v1/children")
+        );
+        assert!(matches!(find(&hyper::Method::HEAD, "/readyz"), Found::Route(..)));
+        assert!(matches!(find(&hyper::Method::POST, "/v1/tree"), Found::Other(_)));
+        assert!(matches!(find(&get, "/v1/commands/stop"), Found::Other(_)));
+        for path in ["/", "/v1", "/v1/children/", "/v1/tree/", "/V1/tree", "//v1/tree"] {
+            assert!(matches!(find(&get, path), Found::Nothing), "{path}");
+        }
+        assert_eq!(nothing("/v1/tre").near_miss.as_deref(), Some("/v1/tree"));
+    }
+}

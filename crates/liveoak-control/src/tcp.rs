@@ -1,0 +1,83 @@
+//! Who may ask over TCP: the host and the origin of a request, and its token.
+//!
+//! A browser sends requests for pages of any site to loopback, too. Such a page cannot read the token, but it could make the
+//! browser send requests (the `Origin` says so), or give its own name to our address (DNS rebinding: the `Host` says so).
+
+use crate::token::Token;
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use liveoak_api::Problem;
+use std::net::IpAddr;
+
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("(no text)"))
+}
+
+/// Refuses a request that a page of another origin has made.
+///
+/// # Errors
+/// When the request has an origin that is not the host that it was sent to.
+pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = header(headers, &ORIGIN) else { return Ok(()) };
+    let host = header(headers, &HOST).unwrap_or_default();
+    let is_same = origin.strip_prefix("http://").is_some_and(|of| !host.is_empty() && of == host);
+    if is_same {
+        return Ok(());
+    }
+    Err(Problem::new("foreign-origin", format!("a page of {origin:?} made this request")))
+}
+
+/// Refuses a request for another host than an address or `localhost`: names can be given to any address.
+///
+/// # Errors
+/// When the host is another name, or missing.
+pub(crate) fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
+    let host = header(headers, &HOST).unwrap_or_default();
+    let name = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    if name == "localhost" || name.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    let problem = Problem::new("foreign-host", format!("the request is for the host {host:?}"));
+    Err(problem.expected("an address, or localhost"))
+}
+
+/// Returns `true` if the request has the token.
+pub(crate) fn has_token(headers: &HeaderMap, token: &Token) -> bool {
+    let Some((scheme, given)) = header(headers, &AUTHORIZATION).and_then(|text| text.split_once(' ')) else {
+        return false;
+    };
+    scheme.eq_ignore_ascii_case("bearer") && token.is(given.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(of: &[(HeaderName, &str)]) -> HeaderMap {
+        of.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_request_for_a_name_that_is_not_localhost_is_refused() {
+        for host in ["localhost", "localhost:7777", "127.0.0.1:7777", "[::1]:7777", "10.0.0.7"] {
+            assert!(check_host(&headers(&[(HOST, host)])).is_ok(), "{host}");
+        }
+        for host in ["evil.example", "evil.example:7777", "localhost.evil.example", "", "127.0.0.1.nip.io"] {
+            assert!(check_host(&headers(&[(HOST, host)])).is_err(), "{host}");
+        }
+        assert!(check_host(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_refused() {
+        let of = |origin| check_origin(&headers(&[(HOST, "127.0.0.1:7777"), (ORIGIN, origin)]));
+        assert!(of("http://127.0.0.1:7777").is_ok());
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:8080", "https://127.0.0.1:7777", ""] {
+            assert!(of(origin).is_err(), "{origin}");
+        }
+        assert!(check_origin(&headers(&[(HOST, "127.0.0.1:7777")])).is_ok(), "no page made it");
+    }
+}

@@ -1,0 +1,115 @@
+use crate::client::{Stream, get};
+use crate::{Served, shop, steady};
+use liveoak_runtime::{Child, Ctx, Limit, Supervisor};
+use serde_json::Value;
+
+/// Returns the events of an answer.
+fn all(body: &str) -> Vec<Value> {
+    let data = body.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|text| serde_json::from_str(text).unwrap()).collect()
+}
+
+#[test]
+fn the_events_begin_with_the_first_and_have_no_gaps() {
+    let served = Served::new(shop()).ready();
+    served.runtime.block_on(served.tree.stop_child("/shop/web")).unwrap();
+    let last = served.tree.snapshot().number;
+    let mut stream = Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None);
+    for n in 1..=last {
+        let (id, event) = stream.next().unwrap();
+        assert_eq!(event["n"], n, "{event}");
+        assert_eq!(id, format!("{}-{n}", event["run"]));
+        assert!(event["text"].as_str().unwrap().starts_with("/shop"), "{event}");
+    }
+}
+
+#[test]
+fn a_reader_goes_on_after_the_last_event_that_it_has_seen() {
+    let served = Served::new(shop()).ready();
+    let mut stream = Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None);
+    let (mut id, mut seen) = (String::new(), 0);
+    for _ in 0..4 {
+        let (next, event) = stream.next().unwrap();
+        (id, seen) = (next, event["n"].as_u64().unwrap());
+    }
+    drop(stream);
+    let mut again = Stream::open(&served.socket, "/v1/events?follow=true", Some(&id));
+    assert_eq!(again.next().unwrap().1["n"], seen + 1);
+    // The id of another run leads to the begin of this one.
+    let mut other = Stream::open(&served.socket, "/v1/events?follow=true", Some("7-1000000"));
+    assert_eq!(other.next().unwrap().1["n"], 1);
+}
+
+#[test]
+fn a_filter_selects_paths_and_kinds_and_the_last_of_them() {
+    let served = Served::new(shop()).ready();
+    let last = served.tree.snapshot().number;
+    // The recorder reads the events a moment later.
+    while all(&get(&served.socket, "/v1/events?last=1").body).last().and_then(|event| event["n"].as_u64())
+        < Some(last)
+    {}
+    let ready = all(&get(&served.socket, "/v1/events?kind=ready&path=ingest/*").body);
+    let paths: Vec<_> = ready.iter().map(|event| event["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/shop/ingest/kafka", "/shop/ingest/files"]);
+    let last = all(&get(&served.socket, "/v1/events?kind=ready&path=ingest/*&last=1").body);
+    assert_eq!(last[0]["path"], "/shop/ingest/files");
+    assert!(all(&get(&served.socket, "/v1/events?since=2100-01-01T00:00:00Z").body).is_empty());
+}
+
+#[test]
+fn a_stream_ends_with_the_tree() {
+    let served = Served::new(shop()).ready();
+    let mut stream = Stream::open(&served.socket, "/v1/events?follow=true", None);
+    let mut logs = Stream::open(&served.socket, "/v1/logs?follow=true", None);
+    served.tree.begin_stop();
+    let mut last = Value::Null;
+    while let Some((_, event)) = stream.next() {
+        last = event;
+    }
+    assert_eq!((last["path"].as_str(), last["kind"].as_str()), (Some("/shop"), Some("exited")));
+    assert!(logs.next().is_none());
+}
+
+#[test]
+fn slow_readers_cost_the_tree_nothing_and_learn_exactly_how_much_they_have_missed() {
+    // The storm ends by itself, after more events than are kept.
+    const ATTEMPTS: u64 = 20_000;
+    let storm = Child::task("storm", |ctx: Ctx| async move {
+        if ctx.attempt().0 < ATTEMPTS {
+            return Err("again");
+        }
+        ctx.stopping().await;
+        Ok(())
+    });
+    let storm = storm.backoff(None).limit(Limit::unlimited());
+    let served = Served::new(Supervisor::new("shop").child(steady("web")).child(storm));
+    // Fifty readers that read nothing while the storm lasts.
+    let mut readers: Vec<_> =
+        (0..50).map(|_| Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None)).collect();
+    let wait = served.tree.wait_for("/shop/storm", |view| view.attempt.0 == ATTEMPTS);
+    served.runtime.block_on(wait).unwrap();
+    let last = served.tree.snapshot().number;
+    assert!(last > 3 * ATTEMPTS, "{last} events");
+    // The others would read the same.
+    for reader in readers.iter_mut().take(5) {
+        let (mut next, mut lost) = (None, 0);
+        while next.is_none_or(|next| next <= last) {
+            let event = reader.next().unwrap().1;
+            let n = event["n"].as_u64().unwrap();
+            match event["kind"].as_str().unwrap() {
+                "lost" => {
+                    let count = event["count"].as_u64().unwrap();
+                    lost += count;
+                    assert!(next.is_none_or(|next| next + count == n + 1), "{next:?}, {event}");
+                    next = Some(n + 1);
+                }
+                _ => {
+                    assert!(next.is_none_or(|next| next == n), "expected {next:?}, got {event}");
+                    next = Some(n + 1);
+                }
+            }
+        }
+        assert!(next > Some(last), "the last event is read, or counted as lost");
+        assert!(lost > 0, "more events than are kept");
+    }
+}
