@@ -1,3 +1,5 @@
+//! Commands: their effects, plans and refusals.
+
 use crate::client::{get, post};
 use crate::{Served, shop, steady};
 use liveoak_runtime::{Child, Ctx, Restart, Supervisor};
