@@ -64,7 +64,8 @@ fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
     let ring = source.ring();
     let after = request.header(&LAST_EVENT_ID).map(|id| number_after(id, source.server().recorder.run));
     let from = match (after, since, last) {
-        (Some(after), ..) => after?,
+        // An id that is yet to come leads to what comes next.
+        (Some(after), ..) => after?.min(ring.next()),
         (None, None, None) => {
             if follow {
                 ring.next()
