@@ -179,3 +179,15 @@ fn down_prints_the_report_and_leaves_the_place_free_for_the_next_up() {
     follower.end();
     tree.home.run(&["stop", "api"]).with_code(4);
 }
+
+#[test]
+fn a_followed_log_goes_on_over_restarts_of_its_program() {
+    let tree = Tree::up();
+    let mut follower = tree.home.start(&["logs", "api", "-f"]);
+    assert_eq!(follower.line(), "/shop/api | hello from api");
+    for _ in 0..2 {
+        tree.home.run(&["restart", "api"]).with_code(0);
+        assert_eq!(follower.line(), "/shop/api | hello from api");
+    }
+    assert_eq!(follower.end_after_close(), Some(0));
+}
