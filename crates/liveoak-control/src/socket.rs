@@ -23,7 +23,7 @@ pub enum Unfit {
     NotAFolder,
     /// It belongs to another user.
     OfAnotherUser,
-    /// Other users may write to it.
+    /// Other users may use it. Its mode should be 0700.
     OpenToOthers,
     /// The system does not let this user look at it.
     Unreadable,
@@ -35,7 +35,7 @@ impl fmt::Display for Unfit {
             Self::Missing => "does not exist",
             Self::NotAFolder => "is not a folder",
             Self::OfAnotherUser => "belongs to another user",
-            Self::OpenToOthers => "can be written to by other users",
+            Self::OpenToOthers => "can be used by other users, although its mode should be 0700",
             Self::Unreadable => "cannot be read",
         })
     }
@@ -57,9 +57,30 @@ pub fn folders() -> Vec<PathBuf> {
 /// Returns why `folder` does not count as a folder of this user.
 ///
 /// # Errors
-/// When it does not exist, is no folder but for example a link to one, belongs to another user, or can be written to by others.
+/// When it does not exist, is no folder but for example a link to one, belongs to another user, or can be used by others.
 pub fn fitness(folder: &Path) -> Result<(), Unfit> {
     fitness_for(folder, user())
+}
+
+/// Returns the folder in which this process makes its sockets. Makes it if it is missing.
+pub(crate) fn own_folder() -> Result<PathBuf, (PathBuf, io::Error)> {
+    let mut last = None;
+    for folder in candidates() {
+        match make(&folder) {
+            Ok(()) => return Ok(folder),
+            // The runtime folder of a user may be gone; the other place is still there.
+            Err(error) => last = Some((folder, error)),
+        }
+    }
+    Err(last.unwrap_or_else(|| (PathBuf::new(), io::Error::from(io::ErrorKind::NotFound))))
+}
+
+fn make(folder: &Path) -> io::Result<()> {
+    match rustix::fs::mkdir(folder, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    fitness(folder).map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, format!("it {why}")))
 }
 
 /// Returns the sockets of a folder that belong to this user, in the order of their names. A file that is no socket, a link, and
@@ -100,7 +121,7 @@ fn fitness_for(folder: &Path, user: u32) -> Result<(), Unfit> {
     match () {
         () if !found.is_dir() => Err(Unfit::NotAFolder),
         () if found.uid() != user => Err(Unfit::OfAnotherUser),
-        () if found.mode() & 0o022 != 0 => Err(Unfit::OpenToOthers),
+        () if found.mode() & 0o077 != 0 => Err(Unfit::OpenToOthers),
         () => Ok(()),
     }
 }
@@ -158,7 +179,7 @@ mod tests {
         let good = folder.make("good", 0o700);
         assert_eq!(fitness_for(&good, me), Ok(()));
         assert_eq!(fitness_for(&good, me + 1), Err(Unfit::OfAnotherUser));
-        assert_eq!(fitness_for(&folder.make("readable", 0o755), me), Ok(()));
+        assert_eq!(fitness_for(&folder.make("readable", 0o755), me), Err(Unfit::OpenToOthers));
         assert_eq!(fitness_for(&folder.make("of-group", 0o770), me), Err(Unfit::OpenToOthers));
         assert_eq!(fitness_for(&folder.make("of-all", 0o1777), me), Err(Unfit::OpenToOthers));
         let link = folder.0.join("link");
