@@ -446,6 +446,10 @@ impl Model {
     fn start_next(&mut self, path: &str) {
         loop {
             let mut due = self.look_for_starts(path);
+            // A dependency that can never be satisfied fails the supervisor before a child takes a place.
+            if self.at(path).ending() {
+                return;
+            }
             due.sort_by_key(|kid| (self.at(kid).since, self.at(kid).attempt));
             let mut begun = false;
             for kid in due {
