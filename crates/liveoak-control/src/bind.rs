@@ -1,15 +1,17 @@
 //! Where the socket of a tree is, and that no other tree has it.
 //!
-//! A locked file beside the socket says whose it is. The lock ends with the process, however it ends, so a socket whose lock is
-//! free is stale, and is replaced. The lock is taken before the socket is looked at, so two starts never both win.
+//! A locked file beside the socket says whose it is ([`Lock`]). A second one stands for the file that declares the tree, whatever
+//! the tree is called. Both locks are taken before the socket is looked at, so of two starts only one goes on. A socket is
+//! replaced only if nothing answers there, so a live one whose lock file was removed stays.
 
+use crate::lock::{Lock, Owner};
 use crate::socket::own_folder;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::net::sockopt::socket_peercred;
 use std::fmt;
-use std::fs::{File, Permissions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::fs::Permissions;
+use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// The longest path of a socket (`sun_path` of unix(7), with its final zero).
@@ -81,9 +83,12 @@ impl std::error::Error for BindError {}
 #[derive(Debug)]
 pub(crate) struct Bound {
     path: PathBuf,
-    lock: PathBuf,
-    /// Holds the lock.
-    _held: File,
+    /// The device and the inode of the socket.
+    made: Option<(u64, u64)>,
+    /// The lock of the socket.
+    lock: Lock,
+    /// The lock of the file that declares the tree, if one does.
+    _file: Option<Lock>,
 }
 
 impl Bound {
@@ -97,63 +102,37 @@ impl Bound {
             Some(path) => vec![path.to_path_buf()],
             None => candidates(name, identity)?,
         };
-        // The same file may run under another name of the list.
-        for path in &candidates {
-            if let Some(Owner { pid, text }) = owner_of(path)
-                && matches!(identity, Identity::File(file) if *file == text)
-            {
-                return Err(BindError::Running { pid, file: text, socket: path.clone() });
+        let mut file = match (identity, own_folder()) {
+            (Identity::File(of), Ok(folder)) => {
+                let path = folder.join(format!("file-{:08x}.lock", short_hash(of)));
+                let socket = candidates.first().cloned().unwrap_or_default();
+                Some(take(path, identity)?.map_err(|owner| running(owner, identity, socket))?)
             }
-        }
+            _ => None,
+        };
         let mut last = None;
         for path in candidates {
-            match Self::at(&path, identity) {
-                Err(BindError::Running { pid, file, socket }) => {
-                    last = Some(BindError::Running { pid, file, socket });
+            if path.as_os_str().len() > MAX_PATH {
+                last = Some(BindError::TooLong { socket: path });
+                continue;
+            }
+            let lock = match take(lock_path(&path), identity)? {
+                Ok(lock) => lock,
+                Err(owner) => {
+                    last = Some(running(owner, identity, path));
+                    continue;
                 }
-                opened => return opened,
+            };
+            match listen(&path) {
+                Ok((listener, made)) => {
+                    let bound = Self { path, made: Some(made), lock, _file: file.take() };
+                    return Ok((bound, listener));
+                }
+                Err(error @ BindError::Running { .. }) => last = Some(error),
+                Err(error) => return Err(error),
             }
         }
         Err(last.unwrap_or_else(|| BindError::TooLong { socket: PathBuf::from(name) }))
-    }
-
-    fn at(path: &Path, identity: &Identity) -> Result<(Self, UnixListener), BindError> {
-        if path.as_os_str().len() > MAX_PATH {
-            return Err(BindError::TooLong { socket: path.to_path_buf() });
-        }
-        let lock = lock_path(path);
-        let io_error = |error| BindError::Io { path: lock.clone(), error };
-        let Some(mut held) = take_lock(&lock).map_err(io_error)? else {
-            let owner = owner_of(path);
-            let (pid, file) = owner.map_or((0, "another tree".to_owned()), |owner| (owner.pid, owner.text));
-            return Err(BindError::Running { pid, file, socket: path.to_path_buf() });
-        };
-        let write = |held: &mut File| {
-            held.set_len(0)?;
-            held.rewind()?;
-            write!(held, "{}\n{}\n", std::process::id(), identity.text())
-        };
-        write(&mut held).map_err(io_error)?;
-        let bound = Self { path: path.to_path_buf(), lock, _held: held };
-        let listener = bound.listen()?;
-        Ok((bound, listener))
-    }
-
-    /// Makes the socket, in the place of a stale one.
-    pub(crate) fn listen(&self) -> Result<UnixListener, BindError> {
-        let make = || {
-            if let Ok(status) = std::fs::symlink_metadata(&self.path) {
-                if !status.file_type().is_socket() {
-                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket"));
-                }
-                std::fs::remove_file(&self.path)?;
-            }
-            let listener = UnixListener::bind(&self.path)?;
-            std::fs::set_permissions(&self.path, Permissions::from_mode(0o600))?;
-            listener.set_nonblocking(true)?;
-            Ok(listener)
-        };
-        make().map_err(|error| BindError::Io { path: self.path.clone(), error })
     }
 
     /// Returns the path of the socket.
@@ -161,20 +140,76 @@ impl Bound {
         &self.path
     }
 
-    /// Returns `true` if the path leads to a socket.
-    pub(crate) fn exists(&self) -> bool {
-        std::fs::symlink_metadata(&self.path).is_ok_and(|status| status.file_type().is_socket())
+    /// Makes the socket and its lock file again, if they have vanished, for example because a cleaner of `/tmp` has removed
+    /// them. Returns the new listener, if the socket was made again.
+    pub(crate) fn restore(&mut self) -> Option<UnixListener> {
+        // If another tree has taken the place meanwhile, it keeps it.
+        self.lock.restore();
+        if std::fs::symlink_metadata(&self.path).is_ok() {
+            return None;
+        }
+        let (listener, made) = listen(&self.path).ok()?;
+        self.made = Some(made);
+        Some(listener)
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // The lock is held until after this, so a socket here is still ours.
-        if self.exists() {
+        // The locks are held until after this. Another tree may have taken the place of a socket that was removed.
+        if self.made.is_some() && inode(&self.path) == self.made {
             let _ = std::fs::remove_file(&self.path);
         }
-        let _ = std::fs::remove_file(&self.lock);
     }
+}
+
+/// Takes a lock for a tree. The inner error is its owner.
+fn take(path: PathBuf, identity: &Identity) -> Result<Result<Lock, Owner>, BindError> {
+    Lock::take(&path, identity.text()).map_err(|error| BindError::Io { path, error })
+}
+
+/// Returns the error for a lock that another tree has.
+fn running(owner: Owner, identity: &Identity, socket: PathBuf) -> BindError {
+    let is_same = matches!(identity, Identity::File(file) if *file == owner.text);
+    let file = match is_same || !owner.text.is_empty() {
+        true => owner.text,
+        false => "another tree".to_owned(),
+    };
+    BindError::Running { pid: owner.pid, file, socket }
+}
+
+/// Makes a socket, in the place of a stale one. Returns it with its inode.
+fn listen(path: &Path) -> Result<(UnixListener, (u64, u64)), BindError> {
+    let failed = |error| BindError::Io { path: path.to_path_buf(), error };
+    if let Ok(status) = std::fs::symlink_metadata(path) {
+        if !status.file_type().is_socket() {
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it exists and is no socket")));
+        }
+        if let Ok(stream) = UnixStream::connect(path) {
+            let peer = socket_peercred(&stream).map(|peer| peer.pid.as_raw_pid().unsigned_abs());
+            let file = "another tree".to_owned();
+            return Err(BindError::Running {
+                pid: peer.unwrap_or_default(),
+                file,
+                socket: path.to_path_buf(),
+            });
+        }
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    let make = || {
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        let made = inode(path).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok((listener, made))
+    };
+    make().map_err(failed)
+}
+
+/// Returns the device and the inode of a file, without following links.
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    let status = std::fs::symlink_metadata(path).ok()?;
+    Some((status.dev(), status.ino()))
 }
 
 /// Returns the sockets that a tree may have, the first choice first.
@@ -199,24 +234,6 @@ fn lock_path(socket: &Path) -> PathBuf {
     path.into()
 }
 
-/// Takes the lock at `path`. Returns `None` if another process has it.
-fn take_lock(path: &Path) -> io::Result<Option<File>> {
-    loop {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        // The owner before may have removed the file between our open and our lock.
-        let (ours, there) = (file.metadata()?, std::fs::symlink_metadata(path));
-        if there.is_ok_and(|there| there.ino() == ours.ino() && there.dev() == ours.dev()) {
-            return Ok(Some(file));
-        }
-    }
-}
-
 /// Returns the socket that the process `pid` serves: at `wanted`, or in the folders of this user.
 #[must_use]
 pub fn socket_of(pid: u32, wanted: Option<&Path>) -> Option<PathBuf> {
@@ -226,26 +243,13 @@ pub fn socket_of(pid: u32, wanted: Option<&Path>) -> Option<PathBuf> {
             crate::socket::folders().iter().flat_map(|folder| crate::socket::sockets_in(folder)).collect()
         }
     };
-    sockets.into_iter().find(|socket| owner_of(socket).is_some_and(|owner| owner.pid == pid))
+    sockets.into_iter().find(|socket| Lock::owner(&lock_path(socket)).is_some_and(|owner| owner.pid == pid))
 }
 
-/// Whose socket it is.
-struct Owner {
-    pid: u32,
-    text: String,
-}
-
-/// Returns the owner of a socket, if its lock is held.
-fn owner_of(socket: &Path) -> Option<Owner> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(lock_path(socket), flags, Mode::empty()).ok()?);
-    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
-        return None;
-    }
-    let mut text = String::new();
-    (&file).take(64 * 1024).read_to_string(&mut text).ok()?;
-    let (pid, text) = text.split_once('\n')?;
-    Some(Owner { pid: pid.parse().ok()?, text: text.trim_end_matches('\n').to_owned() })
+/// Returns the file of the tree, or the program that contains it, that serves a socket, although it may not answer.
+#[must_use]
+pub fn file_of(socket: &Path) -> Option<String> {
+    Lock::owner(&lock_path(socket)).map(|owner| owner.text)
 }
 
 #[cfg(test)]
@@ -282,12 +286,51 @@ mod tests {
         assert!(stale.exists(), "nobody listens, but the socket is there");
         let identity = Identity::Program("x".into());
         let bound = Bound::open("a", &identity, Some(&stale)).unwrap();
-        assert!(std::os::unix::net::UnixStream::connect(&stale).is_ok());
+        assert!(UnixStream::connect(&stale).is_ok());
         drop(bound);
         std::fs::write(&file, "precious").unwrap();
         let refused = Bound::open("b", &identity, Some(&file)).unwrap_err();
         assert!(refused.to_string().contains("no socket"), "{refused}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_runs_once_whatever_its_tree_and_its_socket_are_called() {
+        let folder = folder("once");
+        let file = Identity::File(format!("{}/liveoak.toml", folder.display()));
+        let (first, _listener) = Bound::open("a", &file, Some(&folder.join("a.sock"))).unwrap();
+        let again = Bound::open("b", &file, Some(&folder.join("b.sock"))).unwrap_err();
+        assert!(matches!(again, BindError::Running { pid, .. } if pid == std::process::id()), "{again}");
+        drop(first);
+        drop(Bound::open("b", &file, Some(&folder.join("b.sock"))).unwrap());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_live_socket_whose_lock_file_was_removed_is_not_taken() {
+        let folder = folder("live");
+        let path = folder.join("a.sock");
+        let (mut first, _listener) = Bound::open("a", &Identity::Program("x".into()), Some(&path)).unwrap();
+        std::fs::remove_file(lock_path(&path)).unwrap();
+        let second = Bound::open("a", &Identity::Program("y".into()), Some(&path)).unwrap_err();
+        assert!(matches!(second, BindError::Running { pid, .. } if pid == std::process::id()), "{second}");
+        assert!(first.restore().is_none() && lock_path(&path).exists(), "only the lock file is made again");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(lock_path(&path)).unwrap();
+        assert!(first.restore().is_some());
+        assert!(UnixStream::connect(&path).is_ok() || path.exists());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_or_a_link_in_the_place_of_a_lock_file_is_refused_and_blocks_nothing() {
+        let folder = folder("pipe");
+        let path = folder.join("a.sock");
+        rustix::fs::mkfifoat(rustix::fs::CWD, lock_path(&path), rustix::fs::Mode::RWXU).unwrap();
+        let refused = Bound::open("a", &Identity::Program("x".into()), Some(&path)).unwrap_err();
+        assert!(refused.to_string().contains("no regular file"), "{refused}");
+        assert!(socket_of(1, Some(&path)).is_none());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

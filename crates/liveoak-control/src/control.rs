@@ -141,15 +141,23 @@ impl OpenControl {
         let _ = tree.watch_output(move |piece| lines.wrote(piece));
         let root = tree.root_path();
         let (stop, stopped) = watch::channel(false);
-        let server =
-            Arc::new(Server { tree: tree.clone(), root, file, recorder, token, bucket: Bucket::new() });
+        let server = Arc::new(Server {
+            tree: tree.clone(),
+            root,
+            file,
+            recorder,
+            token,
+            bucket: Bucket::new(),
+            tcp_bucket: Bucket::new(),
+        });
         let thread = spawn(server, listeners, events, stopped)?;
         Ok(ControlServer { socket, address, stop, thread: Some(thread) })
     }
 }
 
 fn open_tcp(address: SocketAddr, token: &FilePath) -> Result<(TcpListener, Token), ControlError> {
-    let token = Token::of_file(token).map_err(|error| BindError::Io { path: token.to_path_buf(), error })?;
+    let token =
+        Token::of_file(token).map_err(|error| ControlError::Token { path: token.to_path_buf(), error })?;
     let listen = || {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
@@ -199,8 +207,15 @@ fn spawn(
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// The unix socket or the token file.
+    /// The unix socket.
     Bind(BindError),
+    /// The file of the token.
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The TCP address.
     Tcp {
         /// The address.
@@ -222,6 +237,7 @@ impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(error) => error.fmt(f),
+            Self::Token { path, error } => write!(f, "cannot use the token file {}: {error}", path.display()),
             Self::Tcp { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::Thread(error) => write!(f, "the thread of the control server did not start: {error}"),
         }

@@ -17,7 +17,7 @@
 //! [`TreeHandle`](liveoak_runtime::TreeHandle); it decides nothing about the tree.
 //!
 //! - [`control`](Control): what is wanted, and the thread; [`serve`] accepts connections; [`server`] is what handlers share
-//! - [`bind`], [`socket`]: where the socket is, and who may use it; [`tcp`], [`token`]: the same for TCP
+//! - [`bind`], [`lock`], [`socket`]: where the socket is, and who may use it; [`tcp`], [`token`]: the same for TCP
 //! - [`routes`]: finds the handler of a request in the route table; [`request`], [`answer`]: its parts
 //! - [`read`], [`command`], [`stream`], [`health`], [`metrics`]: the handlers
 //! - [`state`]: where a tree keeps what outlives it
@@ -29,6 +29,7 @@ mod command;
 mod control;
 mod health;
 mod limits;
+mod lock;
 mod metrics;
 mod read;
 mod recorder;
@@ -43,6 +44,6 @@ mod stream;
 mod tcp;
 mod token;
 
-pub use bind::{BindError, socket_of};
+pub use bind::{BindError, file_of, socket_of};
 pub use control::{Control, ControlError, ControlServer, Controlled, OpenControl};
 pub use state::state_folder;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The most connections at the same time. Further ones are closed at once.
+/// The most connections over the unix socket, and over TCP, at the same time. Further ones are closed at once. The two are
+/// counted apart: strangers who reach the TCP address take no place of the owner.
 pub(crate) const MAX_CONNECTIONS: usize = 512;
 
 /// How long the head of a request may take, and how long a connection may be idle between two requests.

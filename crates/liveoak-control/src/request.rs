@@ -169,7 +169,6 @@ pub(crate) fn pattern(text: &str, tree: &str) -> Result<Glob, Problem> {
 /// Returns a path, or a pattern of paths, with the name of the tree.
 pub(crate) fn full_path(text: &str, tree: &str) -> String {
     match text {
-        "**" => "/**".to_owned(),
         text if text.starts_with('/') => text.to_owned(),
         text => format!("/{tree}/{text}"),
     }
@@ -233,7 +232,7 @@ mod tests {
             ("ingest/kafka", "/shop/ingest/kafka"),
             ("/shop/web", "/shop/web"),
             ("ingest/*", "/shop/ingest/*"),
-            ("**", "/**"),
+            ("**", "/shop/**"),
         ] {
             assert_eq!(full_path(text, "shop"), full);
         }

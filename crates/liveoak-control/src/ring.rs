@@ -85,7 +85,7 @@ impl<T> Ring<T> {
             kept.bytes -= oldest.bytes;
         }
         let next = kept.next;
-        self.end.send_replace((next, false));
+        self.end.send_modify(|(end, _)| *end = next);
     }
 
     /// Ends the stream: readers that have read everything end.

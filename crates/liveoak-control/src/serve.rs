@@ -53,7 +53,8 @@ pub(crate) struct Serving {
     bound: Bound,
     unix: UnixListener,
     tcp: Option<TcpListener>,
-    connections: JoinSet<()>,
+    /// Those over the unix socket, and those over TCP.
+    connections: [JoinSet<()>; 2],
 }
 
 impl Serving {
@@ -62,7 +63,7 @@ impl Serving {
         let Listeners { bound, unix, tcp } = listeners;
         let unix = UnixListener::from_std(unix)?;
         let tcp = tcp.map(TcpListener::from_std).transpose()?;
-        Ok(Self { server, bound, unix, tcp, connections: JoinSet::new() })
+        Ok(Self { server, bound, unix, tcp, connections: [JoinSet::new(), JoinSet::new()] })
     }
 
     /// Serves until the tree has ended, or `stopped` says so; then finishes what has begun, for a bounded time.
@@ -93,23 +94,25 @@ impl Serving {
                     Err(_) => tokio::time::sleep(REST).await,
                 },
                 _ = look.tick() => self.make_socket_again(),
-                Some(_) = self.connections.join_next() => {}
+                () = any_ended(&mut self.connections) => {}
             }
         }
         let Self { bound, unix, tcp, mut connections, .. } = self;
         // New callers are told at once that there is no tree any more.
         drop((unix, tcp, bound));
         finish.send_replace(true);
-        let finished = async { while connections.join_next().await.is_some() {} };
+        let finished = async {
+            for set in &mut connections {
+                while set.join_next().await.is_some() {}
+            }
+        };
         let _ = tokio::time::timeout(FINISH_WITHIN, finished).await;
     }
 
     /// Makes the socket again if its file has vanished, for example because a cleaner of `/tmp` has removed it.
     fn make_socket_again(&mut self) {
-        if self.bound.exists() {
-            return;
-        }
-        if let Ok(unix) = self.bound.listen().map_err(io::Error::other).and_then(UnixListener::from_std) {
+        let again = self.bound.restore().map(UnixListener::from_std);
+        if let Some(Ok(unix)) = again {
             self.unix = unix;
         }
     }
@@ -121,17 +124,21 @@ impl Serving {
         peer: Peer,
         finishing: &watch::Receiver<bool>,
     ) {
-        if self.connections.len() >= MAX_CONNECTIONS {
+        let connections = &mut self.connections[usize::from(peer == Peer::Tcp)];
+        if connections.len() >= MAX_CONNECTIONS {
             return;
         }
         let (server, mut finishing) = (Arc::clone(&self.server), finishing.clone());
-        self.connections.spawn(async move {
+        connections.spawn(async move {
             let service = service_fn(move |request| {
                 let server = Arc::clone(&server);
                 async move { Ok::<_, Infallible>(respond(&server, request, peer).await) }
             });
             let mut http = http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(MAX_HEAD);
+            http.half_close(true)
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_WITHIN)
+                .max_buf_size(MAX_HEAD);
             let connection = http.serve_connection(TokioIo::new(stream), service);
             let mut connection = std::pin::pin!(connection);
             tokio::select! {
@@ -142,6 +149,16 @@ impl Serving {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         });
+    }
+}
+
+/// Waits until a connection has ended.
+async fn any_ended(connections: &mut [JoinSet<()>; 2]) {
+    let [unix, tcp] = connections;
+    tokio::select! {
+        Some(_) = unix.join_next() => {}
+        Some(_) = tcp.join_next() => {}
+        else => std::future::pending().await,
     }
 }
 
@@ -174,7 +191,8 @@ async fn route(
     if peer == Peer::Foreign {
         return Err(Problem::new("foreign-user", "the socket of this tree belongs to another user"));
     }
-    if !server.bucket.take() {
+    let bucket = if peer == Peer::Tcp { &server.tcp_bucket } else { &server.bucket };
+    if !bucket.take() {
         return Err(Problem::new("too-many-requests", "too many requests come at once"));
     }
     let (head, body) = request.into_parts();

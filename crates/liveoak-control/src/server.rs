@@ -19,6 +19,8 @@ pub(crate) struct Server {
     /// The token of callers over TCP.
     pub(crate) token: Option<Token>,
     pub(crate) bucket: Bucket,
+    /// The bucket of requests over TCP.
+    pub(crate) tcp_bucket: Bucket,
 }
 
 impl Server {

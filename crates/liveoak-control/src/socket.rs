@@ -4,14 +4,12 @@
 //! socket of its own into it.
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::Mode;
-use rustix::io::Errno;
 
 /// What the names of socket files end in.
 pub const EXTENSION: &str = "sock";
@@ -100,30 +98,6 @@ pub fn sockets_in(folder: &Path) -> Vec<PathBuf> {
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(of_user).collect();
     sockets.sort();
     sockets
-}
-
-/// Returns the folder in which this process opens its socket. Makes it, for this user alone, if it is missing.
-///
-/// # Errors
-/// When no folder of [`candidates`] can be made and is fit: the last one, and what is wrong with it.
-pub(crate) fn own_folder() -> Result<PathBuf, (PathBuf, io::Error)> {
-    let mut last = (PathBuf::new(), io::Error::from(io::ErrorKind::NotFound));
-    for folder in candidates() {
-        match make(&folder) {
-            Ok(()) => return Ok(folder),
-            // The runtime folder of a user may be gone; the other place is still there.
-            Err(error) => last = (folder, error),
-        }
-    }
-    Err(last)
-}
-
-fn make(folder: &Path) -> io::Result<()> {
-    match rustix::fs::mkdir(folder, Mode::RWXU) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
-    }
-    fitness(folder).map_err(|unfit| io::Error::new(io::ErrorKind::PermissionDenied, format!("it {unfit}")))
 }
 
 fn user() -> u32 {

@@ -64,7 +64,8 @@ fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
     let ring = source.ring();
     let after = request.header(&LAST_EVENT_ID).map(|id| number_after(id, source.server().recorder.run));
     let from = match (after, since, last) {
-        (Some(after), ..) => after?,
+        // An id that is yet to come leads to what comes next.
+        (Some(after), ..) => after?.min(ring.next()),
         (None, None, None) => {
             if follow {
                 ring.next()
@@ -85,7 +86,7 @@ fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
     let (sender, receiver) = mpsc::channel(2);
     // A reader that asked for the last entries, or from a moment on, has missed nothing before.
     let counts_missed = after_is_given(request) || (since.is_none() && last.is_none() && !follow);
-    tokio::spawn(run(source, Place { from, until, counts_missed }, sender));
+    tokio::spawn(run(source, Range { from, until, counts_missed }, sender));
     Ok(answer::stream(receiver))
 }
 
@@ -110,7 +111,7 @@ fn number_after(id: &str, run: u64) -> Result<u64, Problem> {
 }
 
 /// Where a stream begins and ends.
-struct Place {
+struct Range {
     from: u64,
     until: u64,
     /// `true` if entries that are not kept any more count as missed.
@@ -118,8 +119,8 @@ struct Place {
 }
 
 /// Writes entries until the stream ends or its reader has gone.
-async fn run<S: Source>(source: S, place: Place, sender: mpsc::Sender<Bytes>) {
-    let Place { mut from, until, mut counts_missed } = place;
+async fn run<S: Source>(source: S, range: Range, sender: mpsc::Sender<Bytes>) {
+    let Range { mut from, until, mut counts_missed } = range;
     let mut changes = source.ring().changes();
     loop {
         let ended = changes.borrow_and_update().1;

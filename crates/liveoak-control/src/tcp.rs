@@ -20,7 +20,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(origin) = header(headers, &ORIGIN) else { return Ok(()) };
     let host = header(headers, &HOST).unwrap_or_default();
-    let is_same = origin.strip_prefix("http://").is_some_and(|of| !host.is_empty() && of == host);
+    let is_single = headers.get_all(ORIGIN).iter().count() == 1;
+    let is_same =
+        is_single && origin.strip_prefix("http://").is_some_and(|of| !host.is_empty() && of == host);
     if is_same {
         return Ok(());
     }
@@ -33,11 +35,16 @@ pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
 /// When the host is another name, or missing.
 pub(crate) fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
     let host = header(headers, &HOST).unwrap_or_default();
-    let name = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
-        Some((address, _)) => address,
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    let (name, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        Some((address, rest)) => {
+            (address, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').unwrap_or("no port")) })
+        }
+        None => host.rsplit_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
     };
-    if name == "localhost" || name.parse::<IpAddr>().is_ok() {
+    let has_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let is_single = headers.get_all(HOST).iter().count() == 1;
+    let is_known = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
+    if is_known && has_port && is_single {
         return Ok(());
     }
     let problem = Problem::new("foreign-host", format!("the request is for the host {host:?}"));
@@ -62,10 +69,19 @@ mod tests {
 
     #[test]
     fn a_request_for_a_name_that_is_not_localhost_is_refused() {
-        for host in ["localhost", "localhost:7777", "127.0.0.1:7777", "[::1]:7777", "10.0.0.7"] {
+        for host in ["localhost", "LOCALHOST", "localhost:7777", "127.0.0.1:7777", "[::1]:7777", "10.0.0.7"] {
             assert!(check_host(&headers(&[(HOST, host)])).is_ok(), "{host}");
         }
-        for host in ["evil.example", "evil.example:7777", "localhost.evil.example", "", "127.0.0.1.nip.io"] {
+        for host in [
+            "[::1]evil.example",
+            "127.0.0.1:evil",
+            "127.0.0.1:1@evil.example",
+            "evil.example",
+            "evil.example:7777",
+            "localhost.evil.example",
+            "",
+            "127.0.0.1.nip.io",
+        ] {
             assert!(check_host(&headers(&[(HOST, host)])).is_err(), "{host}");
         }
         assert!(check_host(&HeaderMap::new()).is_err());

@@ -263,11 +263,8 @@ impl<'a> Converter<'a> {
             Ok(done) => (outcome(done), attempt_of(done).unwrap_or(before), None),
             Err(Refusal::Failed(exit)) => {
                 let problem = Problem::new("start-failed", format!("{path}: the attempt failed: {exit}"));
-                (
-                    Outcome::Failed,
-                    view.as_ref().map_or(before, |view| view.attempt.0),
-                    Some(problem.path(path.to_string())),
-                )
+                // The attempt that the command made. The child may have had further ones since.
+                (Outcome::Failed, before + 1, Some(problem.path(path.to_string())))
             }
             Err(refusal) => (Outcome::Refused, before, Some(problem(path, refusal))),
         };

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use liveoak::api::{Status, TreeState};
 use liveoak::control::{socket_of, state_folder};
+use liveoak::internal::{Either, race};
 use liveoak_config::load_and_tell;
 use serde_json::json;
 
 use super::Done;
-use super::failure::Failure;
+use super::failure::{EXIT_INTERRUPTED, Failure};
 use super::http::Server;
 use super::print;
 use crate::args::UpArgs;
@@ -47,7 +48,12 @@ pub(super) async fn up(args: &UpArgs) -> Done {
     // The log of a tree that runs already is left alone until this start has succeeded.
     let log = folder.join(format!("log.{}", std::process::id()));
     let mut process = spawn(&log)?;
-    let answer = follow(args, name, &mut process, &log).await;
+    let answer =
+        match race(follow(args, name, &mut process, &log), tokio::signal::ctrl_c()).await {
+            Either::Left(answer) => answer,
+            Either::Right(_) => Err(Failure::new(EXIT_INTERRUPTED, "interrupted; the start goes on")
+                .line("`liveoak down` ends it")),
+        };
     // A tree that goes on keeps its log, under a name that people find.
     match process.try_wait() {
         Ok(Some(_)) => drop(std::fs::remove_file(&log)),
@@ -89,10 +95,13 @@ fn spawn(log: &Path) -> Result<Child, Failure> {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     // What happens to children can be seen with `liveoak events`; the log of the run would grow without a bound.
     let has_level = args.iter().any(|arg| arg.to_string_lossy().starts_with("--log-level"));
-    command.args(without_detach(args)).arg("--in-background");
+    // The word `up` comes first; a file may stand after `--`.
+    let (verb, rest) = args.split_first().map_or((None, vec![]), |(verb, rest)| (Some(verb), rest.to_vec()));
+    command.args(verb).arg("--in-background");
     if !has_level {
         command.args(["--log-level", "off"]);
     }
+    command.args(without_detach(rest));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().map_err(|error| cannot("start the process of the tree", error))
 }
@@ -103,6 +112,10 @@ fn without_detach(args: Vec<std::ffi::OsString>) -> Vec<std::ffi::OsString> {
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.to_string_lossy().as_ref() {
+            "--" => {
+                kept.push(arg);
+                kept.extend(args.by_ref());
+            }
             "-d" | "--detach" => {}
             "--within" => drop(args.next()),
             text if text.starts_with("--within=") => {}

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use liveoak::api::Status;
-use liveoak::control::socket;
+use liveoak::control::{file_of, socket};
 use strsim::damerau_levenshtein;
 
 use super::args::Target;
@@ -149,6 +149,14 @@ fn by_folder(found: &Found, here: Option<&Path>, access: Access) -> Result<Serve
     let here = here.map(|here| here.canonicalize().unwrap_or_else(|_| here.to_owned()));
     let above = here.as_deref().map(Path::ancestors).into_iter().flatten();
     for folder in above {
+        // A tree that does not answer is still the tree of its folder: no other one is meant.
+        let is_of_folder = |(socket, _): &&(PathBuf, String)| {
+            let file = file_of(socket);
+            file.is_some_and(|file| Path::new(&file).parent().is_some_and(|of| of == folder))
+        };
+        if let Some((_, why)) = found.silent.iter().find(is_of_folder) {
+            return Err(Failure::failed(why.clone()));
+        }
         let of_folder: Vec<&RunningTree> =
             found.trees.iter().filter(|tree| file_folder(tree).as_deref() == Some(folder)).collect();
         match of_folder[..] {

@@ -31,9 +31,20 @@ impl UpControl {
         if args.no_control {
             return Ok(Self { open: None, server });
         }
-        let open = match control(args, config)
-            .and_then(|control| control.open(config.name.as_str()).map_err(Problem::Control))
-        {
+        let open = |listens: bool| {
+            let control = control(args, config, listens)?;
+            control.open(config.name.as_str()).map_err(Problem::Control)
+        };
+        let opened = match open(true) {
+            // Without the TCP address, the tree can still be reached over its socket.
+            Err(error) if args.listen.is_some() && error.is_of_listen() => {
+                let text = format!("--listen has no effect: {error}");
+                status.message(Level::WARN, "no-listen", &text);
+                open(false)
+            }
+            opened => opened,
+        };
+        let open = match opened {
             Ok(open) => Some(open),
             Err(Problem::Control(ControlError::Bind(error @ BindError::Running { .. }))) => {
                 return Err(format!(
@@ -91,6 +102,13 @@ enum Problem {
     Token(std::io::Error),
 }
 
+impl Problem {
+    /// Returns `true` if it concerns the TCP address, or its token.
+    const fn is_of_listen(&self) -> bool {
+        matches!(self, Self::Token(_) | Self::Control(ControlError::Tcp { .. } | ControlError::Token { .. }))
+    }
+}
+
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -100,7 +118,7 @@ impl std::fmt::Display for Problem {
     }
 }
 
-fn control(args: &UpArgs, config: &Config) -> Result<Control, Problem> {
+fn control(args: &UpArgs, config: &Config, listens: bool) -> Result<Control, Problem> {
     let mut control = Control::new();
     if !config.is_stdin() {
         control = control.file(&args.file);
@@ -108,7 +126,7 @@ fn control(args: &UpArgs, config: &Config) -> Result<Control, Problem> {
     if let Some(socket) = socket(args) {
         control = control.socket(socket);
     }
-    if let Some(address) = args.listen {
+    if let Some(address) = args.listen.filter(|_| listens) {
         control = control.listen(address, token_file(args, config).map_err(Problem::Token)?);
     }
     Ok(control)

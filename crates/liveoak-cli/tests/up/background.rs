@@ -1,3 +1,5 @@
+//! `liveoak up -d`: starts in the background.
+
 use std::process::Output;
 
 use rustix::process::{Pid, test_kill_process};

@@ -5,10 +5,12 @@ use liveoak::api::{
     Waited,
 };
 use rustix::process::Signal;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use crate::canned::{noon, shop};
 use crate::fake::{Reply, Request, json, problem};
-use crate::support::{Home, RunToEnd as _};
+use crate::support::{Home, Ran, RunToEnd as _};
 
 fn step(path: &str, step: &str, reason: &str) -> PlanStep {
     PlanStep {
@@ -70,6 +72,39 @@ fn a_pattern_of_more_than_one_child_needs_yes_without_a_terminal_and_shows_its_p
         ran.says(&["/shop/ingest/files", "stop of 2 children by a pattern needs --yes", "nothing was done"]);
     assert_eq!(ran.stdout, "");
     assert!(shop.posts().iter().all(|post| post.body.contains("\"dry_run\":true")), "nothing but the plan");
+}
+
+/// Runs a verb in a terminal of its own, and types this.
+fn in_terminal(home: &Home, verb: &str, typed: &str) -> Ran {
+    let template = home.command(&[]);
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command", &format!("\"$LIVEOAK\" {verb}"), "/dev/null"]);
+    command
+        .current_dir(home.at("p"))
+        .envs(template.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    command.env("LIVEOAK", env!("CARGO_BIN_EXE_liveoak")).env("SHELL", "/bin/sh").env("NO_COLOR", "1");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("`script` of util-linux");
+    child.stdin.as_mut().expect("a pipe").write_all(typed.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ran { code: output.status.code(), stdout, stderr: String::new() }
+}
+
+#[test]
+fn on_a_terminal_a_pattern_of_more_than_one_child_is_asked_about_and_only_a_yes_does_it() {
+    for (typed, code, posts) in [("y\n", 0, 2), ("n\n", 1, 1), ("\n", 1, 1)] {
+        let home = Home::new();
+        let shop = shop(&home, obliging);
+        let ran = in_terminal(&home, "stop 'ingest/*'", typed).with_code(code);
+        assert!(ran.stdout.contains("stop 2 children? [y/N]"), "{}", ran.stdout);
+        assert_eq!(shop.posts().len(), posts, "{typed:?}: {}", ran.stdout);
+    }
+    let home = Home::new();
+    let shop = shop(&home, changes_mode);
+    let ran = in_terminal(&home, "mode night", "n\n").with_code(1);
+    assert!(ran.stdout.contains("change the mode to night? [y/N]"), "{}", ran.stdout);
+    assert_eq!(shop.posts().len(), 1);
 }
 
 #[test]

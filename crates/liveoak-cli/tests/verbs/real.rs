@@ -173,9 +173,21 @@ fn down_prints_the_report_and_leaves_the_place_free_for_the_next_up() {
     tree.home.run(&["logs", "-n", "1"]).with_code(0);
     let report = tree.json(3, &["down", "--within", "500ms", "--because", "the end"]);
     assert_eq!((&report["tree"], &report["clean"]), (&"/shop".into(), &false.into()));
-    let killed = report["children"].as_array().expect("an array").iter().find(|of| of["stage"] == "killed");
-    assert_eq!(killed.expect("the stubborn one")["path"], "/shop/stubborn");
+    let killed = |of: &Value| of["path"] == "/shop/stubborn" && of["stage"] == "killed";
+    assert!(report["children"].as_array().expect("an array").iter().any(killed), "{report}");
     assert!(!tree.home.socket("shop").exists());
     follower.end();
     tree.home.run(&["stop", "api"]).with_code(4);
+}
+
+#[test]
+fn a_followed_log_goes_on_over_restarts_of_its_program() {
+    let tree = Tree::up();
+    let mut follower = tree.home.start(&["logs", "api", "-f"]);
+    assert_eq!(follower.line(), "/shop/api | hello from api");
+    for _ in 0..2 {
+        tree.home.run(&["restart", "api"]).with_code(0);
+        assert_eq!(follower.line(), "/shop/api | hello from api");
+    }
+    assert_eq!(follower.end_after_close(), Some(0));
 }

@@ -1,3 +1,5 @@
+//! Who may ask: tokens, origins, hosts, bodies, and a socket that vanishes.
+
 use crate::client::{get, raw, raw_tcp};
 use crate::{Served, shop};
 use liveoak_control::Control;

@@ -1,3 +1,5 @@
+//! A runtime that code blocks.
+
 use crate::client::{get, post};
 use crate::{Served, steady};
 use liveoak_runtime::{Child, Ctx, PollLimit, Supervisor};

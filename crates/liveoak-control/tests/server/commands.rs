@@ -1,3 +1,5 @@
+//! Commands: their effects, plans and refusals.
+
 use crate::client::{get, post};
 use crate::{Served, shop, steady};
 use liveoak_runtime::{Child, Ctx, Restart, Supervisor};
@@ -86,7 +88,10 @@ fn a_plan_changes_nothing_and_a_pattern_commands_what_it_shows() {
 fn the_answer_belongs_to_the_attempt_that_the_command_made() {
     let failing = Child::task("failing", |ctx: Ctx| async move {
         match ctx.attempt().0 {
-            1 => Ok(ctx.stopping().await),
+            1 => {
+                ctx.stopping().await;
+                Ok(())
+            }
             attempt => Err(format!("attempt {attempt} cannot")),
         }
     });

@@ -1,3 +1,5 @@
+//! What is read: children, waits, health, metrics; and requests that are wrong.
+
 use crate::client::{get, post, raw};
 use crate::{Served, shop, steady};
 use liveoak_api::{Method, ROUTES};

@@ -1,3 +1,5 @@
+//! Streams of events and of output, and their readers.
+
 use crate::client::{Stream, get};
 use crate::{Served, shop, steady};
 use liveoak_runtime::{Child, Ctx, Limit, Supervisor};

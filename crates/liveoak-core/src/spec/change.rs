@@ -7,7 +7,7 @@ use super::order::start_order;
 use super::{
     ChildDeclaration, ChildForm, ChildSpec, Criticality, Description, GroupSpec, Limit, Role, SupervisorSpec,
 };
-use crate::{Backoff, Edge, GiveUp, Jitter, Need, Path, PollLimit};
+use crate::{Backoff, Edge, GiveUp, Jitter, Need, Path, PollLimit, RestartCodes};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -218,6 +218,15 @@ fn shown_poll_limit(limit: &Option<PollLimit>) -> String {
     limit.as_ref().map_or("none".to_owned(), shown)
 }
 
+fn shown_codes(codes: &Option<Box<RestartCodes>>) -> String {
+    let shown = |codes: &RestartCodes| format!("{:?}, success {:?}", codes.codes, codes.success);
+    codes.as_deref().map_or("none".to_owned(), shown)
+}
+
+fn shown_time_or_none(time: &Option<Duration>) -> String {
+    time.as_ref().map_or("none".to_owned(), shown_time)
+}
+
 /// Notes how two specs differ. `of` stands in front of the name of each field.
 fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDifference) {
     // Every field is named, so that a new one is not forgotten.
@@ -273,7 +282,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     let restart = &mut found.restart;
     note(restart, &name("body"), &old.body, body, ToString::to_string);
     note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
-    let time = |time: &Option<Duration>| time.as_ref().map_or("none".to_owned(), shown_time);
+    let time = shown_time_or_none;
     note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, time);
     note(restart, &name("poll_limit"), &old.poll_limit, poll_limit, shown_poll_limit);
     note(restart, &name("checks"), &old.checks, checks, |checks| {
@@ -281,11 +290,7 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         listed(checks, |check| format!("{} every {}", check.name, shown_time(&check.every)))
     });
     note(restart, &name("run_within"), &old.run_within, run_within, time);
-    note(restart, &name("restart_codes"), &old.restart_codes, restart_codes, |codes| {
-        codes
-            .as_ref()
-            .map_or("none".to_owned(), |codes| format!("{:?}, success {:?}", codes.codes, codes.success))
-    });
+    note(restart, &name("restart_codes"), &old.restart_codes, restart_codes, shown_codes);
     note(restart, &name("reports_health"), &old.reports_health, reports_health, ToString::to_string);
     note(restart, &name("once"), &old.once, once, ToString::to_string);
     note(restart, &name("keep_error"), &old.keep_error, keep_error, ToString::to_string);

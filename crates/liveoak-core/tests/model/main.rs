@@ -29,6 +29,7 @@ mod asking;
 mod auto_shutdown;
 mod child;
 mod commands;
+mod ending;
 mod let_go;
 mod machine_under_test;
 mod manual;
