@@ -16,12 +16,12 @@
 //! It reads snapshots and gives commands like any other user of a
 //! [`TreeHandle`](liveoak_runtime::TreeHandle); it decides nothing about the tree.
 //!
-//! - [`control`](Control): what is wanted, and the thread; [`serve`] accepts connections; [`server`] is what handlers share
-//! - [`bind`], [`lock`], [`socket`]: where the socket is, and who may use it; [`tcp`], [`token`]: the same for TCP
-//! - [`routes`]: finds the handler of a request in the route table; [`request`], [`answer`]: its parts
-//! - [`read`], [`command`], [`stream`], [`health`], [`metrics`]: the handlers
-//! - [`state`]: where a tree keeps what outlives it
-//! - [`recorder`], [`ring`]: the last events and lines of output, for any number of readers
+//! - `control`: what is wanted, and the thread; `serve` accepts connections; `server` is what handlers share
+//! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
+//! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
+//! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
+//! - `state`: where a tree keeps what outlives it
+//! - `recorder`, `ring`: the last events and lines of output, for any number of readers
 
 mod answer;
 mod bind;

@@ -1,6 +1,6 @@
 //! Makes wire types of the library's values. No other module does.
 //!
-//! A [`Converter`] belongs to one look at a tree: it knows the tree, its run, and the moment. [`mod@event`] and [`mod@spec`] hold
+//! A [`Converter`] belongs to one look at a tree: it knows the tree, its run, and the moment. `event` and `spec` hold
 //! the parts that are long.
 
 mod event;
