@@ -51,6 +51,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("only-once", 409, "the child cannot start again"),
     ("still-runs", 409, "processes of the last attempt are alive"),
     ("waits-for", 409, "the child waits for another child"),
+    ("kept-down", 409, "the child comes after one that is kept down"),
     ("start-failed", 409, "the attempt failed"),
     ("superseded", 409, "another command came later"),
     ("root", 409, "the root can only be stopped"),

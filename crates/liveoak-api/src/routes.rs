@@ -142,6 +142,7 @@ const COMMAND: Route = Route {
         "only-once",
         "still-runs",
         "waits-for",
+        "kept-down",
         "start-failed",
         "superseded",
         "not-down",

@@ -260,3 +260,39 @@ impl Text {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use liveoak_runtime::{Attempt, ChildId, Severity};
+    use std::time::Duration;
+
+    fn exited(path: &str) -> Event {
+        let kind = EventKind::Exited {
+            attempt: Attempt(1),
+            exit: Exit::Completed,
+            ran: Duration::ZERO,
+            stopped_by_others: false,
+        };
+        let id = ChildId { slot: 1, serial: 0 };
+        let (path, severity) = (Path::new(path), Severity::Debug);
+        Event { number: 1, at: Time::ZERO, path, id, kind, severity, description: None, origin: None }
+    }
+
+    #[test]
+    fn children_beyond_the_bound_of_series_are_counted_together() {
+        let mut counts = Counts::default();
+        for nth in 0..MAX_SERIES + 5 {
+            counts.count(&exited(&format!("/t/c{nth}")), |_| false);
+        }
+        assert_eq!(counts.of.len(), MAX_SERIES + 1);
+        assert_eq!(counts.of["other"].exits["completed"], 5);
+    }
+
+    #[test]
+    fn a_label_is_escaped_as_the_text_format_wants_it() {
+        let mut text = Text::default();
+        text.sample("m", &[("path", "a\"b\\c\nd")], 1);
+        assert_eq!(text.0, "m{path=\"a\\\"b\\\\c\\nd\"} 1\n");
+    }
+}

@@ -73,6 +73,11 @@ impl Recorder {
                 EventOrLost::Lost(count) => self.events.lose(count),
             }
         }
+        self.close();
+    }
+
+    /// Ends the streams of readers that have read everything.
+    pub(crate) fn close(&self) {
         self.events.close();
         self.lines.close();
     }

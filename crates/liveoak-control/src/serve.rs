@@ -97,6 +97,13 @@ impl Serving {
                 () = any_ended(&mut self.connections) => {}
             }
         }
+        // A caller that ends the server with the tree wants the last events to reach their readers.
+        if self.server.tree.final_report().is_none() {
+            recording.abort();
+        } else if !recording.is_finished() {
+            let _ = tokio::time::timeout(FINISH_WITHIN, &mut recording).await;
+        }
+        self.server.recorder.close();
         let Self { bound, unix, tcp, mut connections, .. } = self;
         // New callers are told at once that there is no tree any more.
         drop((unix, tcp, bound));

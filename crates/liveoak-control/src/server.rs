@@ -77,3 +77,16 @@ impl Bucket {
         has_room
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_rate_of_requests_a_request_is_refused() {
+        let bucket = Bucket::new();
+        let taken = (0..10 * REQUESTS).take_while(|_| bucket.take()).count();
+        assert!(taken >= REQUESTS as usize, "{taken}");
+        assert!(taken < 10 * REQUESTS as usize, "the bucket is empty at some time");
+    }
+}

@@ -66,7 +66,6 @@ impl<'a> Converter<'a> {
     #[must_use]
     pub fn child(&self, view: &ChildView, nested: bool) -> Child {
         let text = |text: &Arc<str>| text.to_string();
-        let is_parent = view.strategy.is_some() || view.spec.body == BodyKind::Group;
         let children = || view.children.iter().map(|child| self.child(child, true)).collect();
         Child {
             path: view.path.to_string(),
@@ -93,7 +92,7 @@ impl<'a> Converter<'a> {
             retry_s: view.retry_in.map(seconds),
             stuck: view.stuck.as_ref().map(ToString::to_string),
             checks: self.checks(view),
-            children: (nested && is_parent).then(children),
+            children: (nested && is_parent(view)).then(children),
         }
     }
 
@@ -444,11 +443,13 @@ pub fn problem(path: &Path, refusal: &Refusal) -> Problem {
         Refusal::Failed(_) => "start-failed",
         Refusal::StillRuns(_) => "still-runs",
         Refusal::WaitsFor { .. } => "waits-for",
+        Refusal::KeptDown { .. } => "kept-down",
         Refusal::Superseded { .. } => "superseded",
         _ => "refused",
     };
+    // The child that must be up first is the one to look at.
     let about = match refusal {
-        Refusal::WaitsFor { path } => path,
+        Refusal::WaitsFor { path: other } | Refusal::KeptDown { path: other, .. } => other,
         _ => path,
     };
     Problem::new(code, format!("{path}: {refusal}")).path(about.to_string())

@@ -73,6 +73,20 @@ fn a_stream_ends_with_the_tree() {
 }
 
 #[test]
+fn the_last_events_reach_their_reader_although_the_program_ends_the_server_with_the_tree() {
+    let mut served = Served::new(shop()).ready();
+    let mut stream = Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None);
+    assert_eq!(stream.next().unwrap().1["n"], 1, "the stream has begun");
+    served.runtime.block_on(served.tree.stop());
+    served.server.take().unwrap().finish(std::time::Duration::from_secs(10));
+    let mut last = Value::Null;
+    while let Some((_, event)) = stream.next() {
+        last = event;
+    }
+    assert_eq!((last["path"].as_str(), last["kind"].as_str()), (Some("/shop"), Some("exited")));
+}
+
+#[test]
 fn slow_readers_cost_the_tree_nothing_and_learn_exactly_how_much_they_have_missed() {
     // The storm ends by itself, after more events than are kept.
     const ATTEMPTS: u64 = 20_000;
