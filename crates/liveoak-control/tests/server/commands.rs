@@ -104,7 +104,7 @@ fn the_answer_belongs_to_the_attempt_that_the_command_made() {
     assert_eq!((answer.status, answer.code().as_str()), (409, "start-failed"), "{answer:?}");
     let problem = answer.json();
     assert!(problem["detail"].as_str().unwrap().contains("attempt 2 cannot"), "{problem}");
-    assert_eq!(results_of(&problem)[0].1, "failed");
+    assert_eq!(results_of(&problem), [one("/shop/failing", "failed", 2)]);
 }
 
 #[test]
