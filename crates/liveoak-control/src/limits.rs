@@ -48,5 +48,8 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long the server goes on after the end of the tree, so that answers and streams reach their readers.
 pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long a connection that has asked nothing yet may still ask after the end of the tree.
+pub(crate) const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(200);
+
 /// The most series of one metric. Children beyond are counted together, as the path `other`.
 pub(crate) const MAX_SERIES: usize = 2000;

@@ -2,7 +2,7 @@
 
 use crate::answer::{self, Answer};
 use crate::bind::Bound;
-use crate::limits::{FINISH_WITHIN, HEAD_WITHIN, MAX_CONNECTIONS, MAX_HEAD};
+use crate::limits::{FINISH_WITHIN, FIRST_REQUEST_WITHIN, HEAD_WITHIN, MAX_CONNECTIONS, MAX_HEAD};
 use crate::request::{Request, read_body};
 use crate::routes::{self, Found};
 use crate::server::Server;
@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -27,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long the server rests when the system has no more descriptors.
 const REST: Duration = Duration::from_millis(100);
+
+/// How long the server looks for callers that came with the end of the tree.
+const LAST_CALL: Duration = Duration::from_millis(5);
 
 /// What a server listens on.
 #[derive(Debug)]
@@ -83,10 +86,7 @@ impl Serving {
                     Err(_) => is_asked = false,
                 },
                 accepted = self.unix.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        let peer = if is_own(&stream) { Peer::Owner } else { Peer::Foreign };
-                        self.begin(stream, peer, &finishing);
-                    }
+                    Ok((stream, _)) => self.begin_unix(stream, &finishing),
                     Err(_) => tokio::time::sleep(REST).await,
                 },
                 accepted = accept(self.tcp.as_ref()) => match accepted {
@@ -104,6 +104,7 @@ impl Serving {
             let _ = tokio::time::timeout(FINISH_WITHIN, &mut recording).await;
         }
         self.server.recorder.close();
+        self.begin_those_that_wait(&finishing).await;
         let Self { bound, unix, tcp, mut connections, .. } = self;
         // New callers are told at once that there is no tree any more.
         drop((unix, tcp, bound));
@@ -116,12 +117,31 @@ impl Serving {
         let _ = tokio::time::timeout(FINISH_WITHIN, finished).await;
     }
 
+    /// Accepts the callers that the system has already let in: to them the tree was there.
+    async fn begin_those_that_wait(&mut self, finishing: &watch::Receiver<bool>) {
+        for _ in 0..MAX_CONNECTIONS {
+            tokio::select! {
+                biased;
+                Ok((stream, _)) = self.unix.accept() => self.begin_unix(stream, finishing),
+                Ok(stream) = accept(self.tcp.as_ref()) => self.begin(stream, Peer::Tcp, finishing),
+                // Long enough for the runtime to ask the system who has come.
+                () = tokio::time::sleep(LAST_CALL) => return,
+            }
+        }
+    }
+
     /// Makes the socket again if its file has vanished, for example because a cleaner of `/tmp` has removed it.
     fn make_socket_again(&mut self) {
         let again = self.bound.restore().map(UnixListener::from_std);
         if let Some(Ok(unix)) = again {
             self.unix = unix;
         }
+    }
+
+    /// Serves a connection over the unix socket.
+    fn begin_unix(&mut self, stream: UnixStream, finishing: &watch::Receiver<bool>) {
+        let peer = if is_own(&stream) { Peer::Owner } else { Peer::Foreign };
+        self.begin(stream, peer, finishing);
     }
 
     /// Serves one connection, beside the others.
@@ -137,7 +157,9 @@ impl Serving {
         }
         let (server, mut finishing) = (Arc::clone(&self.server), finishing.clone());
         connections.spawn(async move {
+            let (asks, mut asked) = watch::channel(false);
             let service = service_fn(move |request| {
+                asks.send_replace(true);
                 let server = Arc::clone(&server);
                 async move { Ok::<_, Infallible>(respond(&server, request, peer).await) }
             });
@@ -152,6 +174,12 @@ impl Serving {
                 // A broken connection concerns only its client.
                 _ = connection.as_mut() => return,
                 _ = finishing.wait_for(|finishing| *finishing) => {}
+            }
+            // A first request that is on its way is answered; hyper would close a connection without one at once.
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                _ = asked.wait_for(|asked| *asked) => {}
+                () = tokio::time::sleep(FIRST_REQUEST_WITHIN) => {}
             }
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
@@ -170,7 +198,7 @@ async fn any_ended(connections: &mut [JoinSet<()>; 2]) {
 }
 
 /// Returns `true` if this user, or root, is at the other end.
-fn is_own(stream: &tokio::net::UnixStream) -> bool {
+fn is_own(stream: &UnixStream) -> bool {
     let user = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == user || peer.uid() == 0)
 }

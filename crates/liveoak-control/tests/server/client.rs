@@ -99,11 +99,21 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn open(socket: &Path, route: &str, last_id: Option<&str>) -> Self {
-        let mut stream = UnixStream::connect(socket).unwrap();
+        let mut stream = Self::connect(socket);
+        stream.ask(route, last_id);
+        stream
+    }
+
+    /// Connects, and asks nothing yet.
+    pub(crate) fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let id = last_id.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
-        write!(stream, "GET {route} HTTP/1.1\r\nhost: x\r\n{id}\r\n").unwrap();
         Self { socket: BufReader::new(stream), text: String::new(), objects: VecDeque::new() }
+    }
+
+    pub(crate) fn ask(&mut self, route: &str, last_id: Option<&str>) {
+        let id = last_id.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
+        write!(self.socket.get_mut(), "GET {route} HTTP/1.1\r\nhost: x\r\n{id}\r\n").unwrap();
     }
 
     /// Returns the next object with its id; `None` at the end of the stream.

@@ -73,6 +73,34 @@ fn a_stream_ends_with_the_tree() {
 }
 
 #[test]
+fn a_caller_that_has_connected_before_the_end_of_the_tree_is_answered() {
+    for round in 0..20 {
+        let mut served = Served::new(shop()).ready();
+        // Half of the requests are sent only after the end has begun.
+        let mut early: Vec<_> = (0..20).map(|_| Stream::connect(&served.socket)).collect();
+        let mut streams: Vec<_> =
+            (0..20).map(|_| Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None)).collect();
+        served.tree.begin_stop();
+        for stream in &mut early {
+            stream.ask("/v1/events?follow=true&since=1h", None);
+        }
+        served.runtime.block_on(served.tree.join());
+        served.server.take().unwrap().finish(std::time::Duration::from_secs(10));
+        for mut stream in streams.drain(..).chain(early) {
+            let mut last = Value::Null;
+            while let Some((_, event)) = stream.next() {
+                last = event;
+            }
+            assert_eq!(
+                (last["path"].as_str(), last["kind"].as_str()),
+                (Some("/shop"), Some("exited")),
+                "round {round}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_last_events_reach_their_reader_although_the_program_ends_the_server_with_the_tree() {
     let mut served = Served::new(shop()).ready();
     let mut stream = Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None);
