@@ -96,6 +96,10 @@ wire! {
         /// Where the child is stuck, if one of its polls exceeds its limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub stuck: Option<String>,
+        /// The functions that the thread of this poll was in, the innermost first. Only of programs that are built with the
+        /// feature `stacks`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub stack: Vec<String>,
         /// The checks of the attempt that runs.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub checks: Vec<Check>,

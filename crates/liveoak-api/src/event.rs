@@ -58,6 +58,10 @@ wire! {
         /// Of `stopped`: why it stays down. Of `unready`, `quarantined`, `gave-up` and others: the reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub why: Option<String>,
+        /// Of `stuck`: the functions that the thread of the poll was in, the innermost first. Only of programs that are
+        /// built with the feature `stacks`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub stack: Vec<String>,
         /// Of `health`: the health.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub health: Option<Health>,

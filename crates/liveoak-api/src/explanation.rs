@@ -27,6 +27,13 @@ wire! {
         pub restarts: u64,
         /// The health.
         pub health: Health,
+        /// Where the child is stuck, if one of its polls exceeds its limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub stuck: Option<String>,
+        /// The functions that the thread of this poll was in, the innermost first. Only of programs that are built with the
+        /// feature `stacks`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub stack: Vec<String>,
         /// The use of the limit that counts for the child; null if none counts.
         pub window: Option<Window>,
         /// Of a supervisor with an intensity: how much of it is used up.

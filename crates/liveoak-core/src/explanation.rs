@@ -2,7 +2,7 @@
 
 use crate::{
     Attempt, CheckSpec, ChildId, ChildSpec, ChildState, CommandRecord, DeclaredAt, Edge, ExitRecord, Health,
-    LimitUse, Path, PollLimit, Ready, RestartCodes, Source, Span, Strategy, Time,
+    LimitUse, Path, PollLimit, Ready, RestartCodes, Source, Span, Strategy, StuckPoll, Time,
 };
 use std::collections::VecDeque;
 use std::fmt;
@@ -46,6 +46,8 @@ pub struct Explanation {
     pub restarts: u64,
     /// The health of the child.
     pub health: Health,
+    /// The poll that takes too long, if the child is stuck.
+    pub stuck: Option<Arc<StuckPoll>>,
     /// The use of the limit that counts for the child: its own, or the intensity of its supervisor. `None` if none counts.
     pub window: Option<LimitUse>,
     /// `true` if `window` is the intensity of the supervisor, which counts the restarts of all its children.
@@ -120,6 +122,10 @@ impl fmt::Display for Explanation {
         };
         line(f, "attempt", &format!("{}{restarts}", self.attempt))?;
         line(f, "health", self.health.as_str())?;
+        if let Some(stuck) = &self.stuck {
+            line(f, "stuck", &stuck.to_string())?;
+            stuck.stack_lines().try_for_each(|function| line(f, "", &format!("in {function}")))?;
+        }
         if let Some(window) = self.window {
             let whose = if self.window_is_shared { ", of all children of its supervisor" } else { "" };
             line(f, "limit", &format!("{window}{whose}"))?;

@@ -16,6 +16,16 @@ pub struct StuckPoll {
     /// The thread that runs the poll, and what this thread was doing when the poll exceeded its limit, if the system
     /// tells.
     pub place: Arc<str>,
+    /// The stack of that thread at that moment: one function a line, the innermost first. Only with the feature `stacks`
+    /// of the library, on Linux, and if the thread has answered.
+    pub stack: Option<Arc<str>>,
+}
+
+impl StuckPoll {
+    /// Returns the functions of the stack, the innermost first; none if the stack is not known.
+    pub fn stack_lines(&self) -> impl Iterator<Item = &str> {
+        self.stack.as_deref().unwrap_or_default().lines()
+    }
 }
 
 impl fmt::Display for StuckPoll {

@@ -99,6 +99,27 @@ fn a_poll_that_takes_too_long_is_named_while_it_runs_although_all_workers_are_bl
     });
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_stack_of_a_stuck_poll_names_the_code_of_the_child_while_it_blocks() {
+    real(1, async {
+        let (release, block) = Block::new();
+        let supervisor = Supervisor::new("t").watch_polls(LIMIT).child(blocks_once("a", &block));
+        let tree = supervisor.start().await.unwrap();
+        let view = || tree.snapshot().get("/t/a").unwrap().clone();
+        until("stuck", || view().stuck.is_some());
+        let poll = view().stuck.unwrap();
+        let stack: Vec<&str> = poll.stack_lines().collect();
+        let own: Vec<_> = stack.iter().filter(|line| line.contains("watched_polls.rs:")).collect();
+        assert!(own[0].contains("block"), "{stack:?}");
+        assert_eq!(own.last(), stack.last().as_ref(), "nothing below the code of the child: {stack:?}");
+        let explained = tree.explain("/t/a").unwrap().to_string();
+        assert!(explained.contains(*own[0]), "{explained}");
+        release.send(()).unwrap();
+        assert!(tree.stop().await.is_clean());
+    });
+}
+
 #[test]
 fn a_stuck_child_is_unhealthy_until_its_poll_is_over_if_its_limit_says_so() {
     real(2, async {

@@ -107,7 +107,8 @@
 //! A child that reports its health itself ([`Ctx::health`]) declares it ([`Child::reports_health`]).
 //!
 //! [`Supervisor::watch_polls`] and [`Child::watch_polls`] name a child whose code blocks its thread, while it does, and also if
-//! all threads of the runtime are blocked. [`WhenStuck`] says what follows. No heartbeat is needed.
+//! all threads of the runtime are blocked. [`WhenStuck`] says what follows. No heartbeat is needed. With the feature `stacks`,
+//! [`StuckPoll::stack`] is the stack of that thread at that moment.
 //!
 //! Some work belongs to the attempt that starts it: subtasks ([`Ctx::spawn`], [`Ctx::spawn_checked`]), blocking
 //! calls ([`Ctx::spawn_blocking`]), and trees that the code of the attempt starts. The attempt ends when all of them have
@@ -338,6 +339,9 @@
 //! - `config`: [`Kinds`] and `Supervisor::from_file`; [`config`](mod@config).
 //! - `control`: [`mod@control`], a control socket. It includes `serde`: [`mod@api`].
 //! - `log`: `liveoak::log`, a log of the program on stderr.
+//! - `stacks`: the stack of a thread whose poll takes too long, in the event, the snapshot, `explain` and the log. Linux.
+//!   The first poll that lasts takes a real-time signal of the program, whose action was the default, and keeps it. System
+//!   calls that Linux does not restart after a signal (`signal(7)`) may return `EINTR` in such a poll.
 //! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
 //! - `tokio-util`: `Ctx::cancellation_token`, for libraries that want a `CancellationToken` of tokio-util.
 

@@ -5,9 +5,12 @@ use crate::tree::{File, assert_finds, assert_none, rust};
 
 /// The folder of the core's sources.
 const CORE: &str = "crates/liveoak-core/src/";
-/// The only files that may contain `unsafe`: fork and system calls, and the signal handler.
-const UNSAFE: [&str; 2] =
-    ["crates/liveoak-process/src/os.rs", "crates/liveoak-runtime/src/util/signal_handler.rs"];
+/// The only files that may contain `unsafe`: fork and system calls, and the signal handlers.
+const UNSAFE: [&str; 3] = [
+    "crates/liveoak-process/src/os.rs",
+    "crates/liveoak-runtime/src/util/signal_handler.rs",
+    "crates/liveoak-runtime/src/util/stack_handler.rs",
+];
 
 /// Words that the core must not use. They stand for an executor, a clock, randomness, locks, threads and output.
 const NOT_IN_CORE: [&str; 17] = [

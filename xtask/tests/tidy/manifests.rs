@@ -9,7 +9,7 @@ const ARROWS: [(&str, Option<&[&str]>); 9] = [
     ("liveoak-core", Some(&[])),
     (
         "liveoak-runtime",
-        Some(&["liveoak-core", "tokio", "tokio-util", "tracing", "pin-project-lite", "libc"]),
+        Some(&["liveoak-core", "tokio", "tokio-util", "tracing", "pin-project-lite", "libc", "backtrace"]),
     ),
     ("liveoak-process", Some(&["liveoak-runtime", "tokio", "tracing", "rustix", "regex-lite", "libc"])),
     (

@@ -1,6 +1,6 @@
 //! What is special about each kind of event.
 
-use super::{exit, health};
+use super::{exit, health, stack};
 use crate::{Event, seconds};
 use liveoak_runtime as lib;
 use liveoak_runtime::{EventKind, Path};
@@ -56,7 +56,8 @@ pub(super) fn of_kind(event: Event, kind: &EventKind) -> Event {
             Event { check: Some(check.to_string()), why: Some(reason.to_string()), ..event }
         }
         EventKind::Stuck(poll) => {
-            Event { attempt: attempt(&poll.attempt), why: Some(poll.to_string()), ..event }
+            let stack = stack(poll);
+            Event { attempt: attempt(&poll.attempt), why: Some(poll.to_string()), stack, ..event }
         }
         EventKind::Unstuck { attempt: number, after } => {
             Event { attempt: attempt(number), took_s: Some(seconds(*after)), ..event }

@@ -91,6 +91,7 @@ impl<'a> Converter<'a> {
             strategy: view.strategy.map(|strategy| strategy.as_str().to_owned()),
             retry_s: view.retry_in.map(seconds),
             stuck: view.stuck.as_ref().map(ToString::to_string),
+            stack: view.stuck.as_deref().map(stack).unwrap_or_default(),
             checks: self.checks(view),
             children: (nested && is_parent(view)).then(children),
         }
@@ -186,6 +187,8 @@ impl<'a> Converter<'a> {
             attempt: of.attempt.0,
             restarts: of.restarts,
             health: health(of.health),
+            stuck: of.stuck.as_ref().map(ToString::to_string),
+            stack: of.stuck.as_deref().map(stack).unwrap_or_default(),
             window: of.window.map(|used| window(used, of.window_is_shared)),
             intensity: of.intensity.map(|used| window(used, true)),
             backoff: of.backoff.map(|backoff| Backoff { next_s: seconds(backoff.next), nth: backoff.nth }),
@@ -322,6 +325,11 @@ const fn remaining(state: &ChildState) -> Option<Duration> {
         ChildState::BackingOff { remaining } => Some(*remaining),
         ChildState::Idle(_) | ChildState::Running => None,
     }
+}
+
+/// Returns the functions of the stack of a poll.
+fn stack(poll: &lib::StuckPoll) -> Vec<String> {
+    poll.stack_lines().map(str::to_owned).collect()
 }
 
 fn waiting_for(view: &ChildView) -> Option<WaitingFor> {

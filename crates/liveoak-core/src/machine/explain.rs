@@ -50,6 +50,7 @@ impl Machine {
             attempt: Attempt(state.attempt),
             restarts: record.map_or(0, |record| record.restarts),
             health: state.health,
+            stuck: record.and_then(|record| record.stuck.clone()),
             window: own.or_else(of_all),
             window_is_shared,
             intensity: self.intensity_use(child),

@@ -199,6 +199,8 @@ impl Supervisor {
     /// let limit = PollLimit::new(Duration::from_millis(500)).when_stuck(WhenStuck::Unhealthy);
     /// let shop = Supervisor::new("shop").watch_polls(limit);
     /// ```
+    ///
+    /// With the feature `stacks`, the event and the snapshot also have the [stack](liveoak_core::StuckPoll::stack) of that thread.
     #[must_use]
     pub const fn watch_polls(mut self, limit: PollLimit) -> Self {
         self.own.poll_limit = Some(limit);

@@ -103,6 +103,14 @@ impl Slot {
         (before % 2 == 1 && before == after).then_some((before, poll))
     }
 
+    /// Returns the stack of the thread at this moment, if the feature `stacks` is on and the thread answers.
+    pub(crate) fn stack(&self) -> Option<String> {
+        #[cfg(all(feature = "stacks", target_os = "linux"))]
+        return crate::util::stack::of_thread(self.thread.as_deref()?.rsplit('/').next()?.parse().ok()?);
+        #[cfg(not(all(feature = "stacks", target_os = "linux")))]
+        None
+    }
+
     /// Describes the thread and what it is doing now, as far as the system tells.
     pub(crate) fn place(&self) -> String {
         let name = self.name.as_deref().unwrap_or("(without a name)");
@@ -165,6 +173,12 @@ impl Drop for PollEnd {
     fn drop(&mut self) {
         let _ = OWN.try_with(|own| own.0.end(self.outer));
     }
+}
+
+/// Gets ready to take stacks, if the feature `stacks` is on. Only the first call does something.
+pub(crate) fn prepare_stacks() {
+    #[cfg(all(feature = "stacks", target_os = "linux"))]
+    crate::util::stack::prepare();
 }
 
 /// Returns the slots of all threads.

@@ -150,7 +150,10 @@ fn write_health(f: &mut fmt::Formatter<'_>, path: &Shown<'_>, kind: &EventKind) 
             write!(f, "{path}: not ready any more: the check {check} failed: {reason}")
         }
         EventKind::ReadyAgain => write!(f, "{path}: ready again"),
-        EventKind::Stuck(poll) => write!(f, "{path}: stuck: {poll}"),
+        EventKind::Stuck(poll) => {
+            write!(f, "{path}: stuck: {poll}")?;
+            poll.stack_lines().try_for_each(|function| write!(f, "\n    in {function}"))
+        }
         EventKind::Unstuck { after, .. } => {
             write!(f, "{path}: not stuck any more: the poll took {after:.1?}")
         }

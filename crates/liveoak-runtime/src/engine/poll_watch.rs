@@ -113,8 +113,12 @@ impl TreeInner {
             let key = (Arc::as_ptr(&slot).addr(), number);
             let ran = seen.polls.get(&key).map_or(Duration::ZERO, |ran| *ran + passed);
             polls.insert(key, ran);
+            if !ran.is_zero() {
+                polls::prepare_stacks();
+            }
             let attempt = (poll.id, poll.attempt);
-            if !ran.is_zero() && !stuck.contains(&attempt) && self.is_stuck(seen, &slot, &poll, ran) {
+            if !ran.is_zero() && !stuck.contains(&attempt) && self.is_stuck(seen, &slot, (number, &poll), ran)
+            {
                 stuck.insert(attempt);
             }
         }
@@ -126,7 +130,8 @@ impl TreeInner {
     }
 
     /// Returns `true` if a poll that has run for `ran` exceeds its limit. Reports it, unless its attempt was reported.
-    fn is_stuck(self: &Arc<Self>, seen: &Seen, slot: &Slot, poll: &Poll, ran: Duration) -> bool {
+    fn is_stuck(self: &Arc<Self>, seen: &Seen, slot: &Slot, poll: (u64, &Poll), ran: Duration) -> bool {
+        let (number, poll) = poll;
         let limit = self.state().machine.poll_limit(poll.id).filter(|limit| limit.longest <= ran);
         let Some(limit) = limit else { return false };
         if !seen.stuck.contains(&(poll.id, poll.attempt)) {
@@ -134,7 +139,9 @@ impl TreeInner {
             let since = now.since(Time::ZERO).saturating_sub(ran);
             let (attempt, since) = (poll.attempt, Time::ZERO.after(since));
             let place = slot.place().into();
-            let stuck = Arc::new(StuckPoll { attempt, since, limit, place });
+            let stack = slot.stack().filter(|_| slot.read().is_some_and(|(now, _)| now == number));
+            let stack = stack.map(Into::into);
+            let stuck = Arc::new(StuckPoll { attempt, since, limit, place, stack });
             let input = Input::Stuck(poll.id, attempt, stuck);
             self.report(now, input);
         }

@@ -7,6 +7,10 @@ pub(crate) mod log;
 pub(crate) mod own_timer;
 pub(crate) mod signal_handler;
 pub(crate) mod signals;
+#[cfg(all(feature = "stacks", target_os = "linux"))]
+pub(crate) mod stack;
+#[cfg(all(feature = "stacks", target_os = "linux"))]
+mod stack_handler;
 pub(crate) mod sync;
 pub(crate) mod waker_guard;
 

@@ -31,10 +31,7 @@
 //! 5. While nothing listens, and in a forked copy of the process, the handler does what the former action did. If the
 //!    former action is the default, and no other handler is above this one, it restores the default and raises the signal
 //!    again. So it does no harm if other code installs this handler again after the end.
-#![expect(
-    unsafe_code,
-    reason = "a signal handler, and the system calls that install it; with os.rs of liveoak-process the only unsafe code"
-)]
+#![expect(unsafe_code, reason = "a signal handler, and the system calls that install it")]
 
 use libc::{c_int, c_void, siginfo_t};
 use std::io;

@@ -19,7 +19,7 @@ fn limited(text: &str, when_stuck: WhenStuck) -> ChildDeclaration {
 
 fn poll(attempt: Attempt, when_stuck: WhenStuck) -> Arc<StuckPoll> {
     let (since, place) = (Time::ZERO, "a thread".into());
-    Arc::new(StuckPoll { attempt, since, limit: limit(when_stuck), place })
+    Arc::new(StuckPoll { attempt, since, limit: limit(when_stuck), place, stack: None })
 }
 
 fn stuck(driver: &mut TestDriver, path: &str) {
