@@ -175,7 +175,10 @@ fn spawn(
     stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, ControlError> {
     let (began, begun) = mpsc::channel();
+    // The answer to the command that ends the tree is still to be read when the tree has ended.
+    let hold = server.tree.hold_run();
     let run = move || {
+        let _hold = hold;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = match runtime {
             Ok(runtime) => runtime,

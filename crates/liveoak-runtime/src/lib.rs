@@ -49,6 +49,7 @@ pub use engine::ended::{Ended, FinalReport, TreeFailure, TreeHealth, TreePhase};
 pub use engine::event_filter::EventFilter;
 pub use engine::events::{EventOrLost, Events};
 pub use engine::output::{OutputPiece, OutputWatched};
+pub use engine::run_hold::RunHold;
 
 pub use liveoak_core::{
     Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, BodyKind, CheckKind, CheckSources,

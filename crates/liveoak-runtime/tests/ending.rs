@@ -1,5 +1,6 @@
 //! Unusual ends: attempts whose body has ended before a hook or a subtask, and trees without timers or with their runtime gone.
 
+use liveoak_runtime::internal::{Either, race};
 use liveoak_runtime::testing::{LeakCheck, eventually, paused};
 use liveoak_runtime::*;
 use std::sync::Arc;
@@ -180,4 +181,31 @@ fn the_end_of_the_runtime_is_not_a_clean_stop() {
     let report = other.block_on(tree.stop());
     assert!(!report.is_clean(), "{report:?}");
     assert_eq!(report.entries[0].path.as_str(), "/t/a");
+}
+
+#[test]
+fn a_run_returns_when_the_observers_of_its_tree_have_finished_or_after_three_seconds() {
+    for (finishes_after, returns_after) in [(s(0), s(0)), (s(2), s(2)), (s(60), s(3))] {
+        paused(async {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let web = Child::task("web", |ctx: Ctx| async move { ctx.stopping().await });
+            let supervisor = Supervisor::new("t").child(web);
+            let supervisor = supervisor.on_begin(move |tree| sender.send(tree.hold_run()).unwrap());
+            let observer = async {
+                // The tree has begun when the other future was polled.
+                tokio::task::yield_now().await;
+                let hold = receiver.recv().unwrap();
+                tokio::time::sleep(finishes_after).await;
+                drop(hold);
+                std::future::pending::<()>().await;
+            };
+            let begun = tokio::time::Instant::now();
+            match race(supervisor.run_until(async {}), observer).await {
+                Either::Left(outcome) => outcome.unwrap(),
+                Either::Right(()) => unreachable!("the observer never ends"),
+            }
+            let took = begun.elapsed();
+            assert!(returns_after <= took && took < returns_after + s(1), "{took:?} for {finishes_after:?}");
+        });
+    }
 }

@@ -372,9 +372,9 @@ pub use liveoak_runtime::{
     ChildState, ChildView, Command, CommandPlan, CommandRecord, DeclaredAt, Description, Ended, Event,
     EventFilter, EventKind, EventOrLost, Events, ExitRecord, Exited, Explanation, FinalReport, FirstFailure,
     Glob, GlobError, IdleReason, LimitExceeded, LimitUse, Origin, Outcome, OutputPiece, OutputWatched, Path,
-    PlannedStep, RuntimeEnded, ScalePlan, Severity, Snapshot, Source, Sources, Standing, Step, StepResult,
-    Stop, StopEntry, StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure, TreeHandle,
-    TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
+    PlannedStep, RunHold, RuntimeEnded, ScalePlan, Severity, Snapshot, Source, Sources, Standing, Step,
+    StepResult, Stop, StopEntry, StopReport, StopStage, StuckPoll, Survivors, Text, Time, Tree, TreeFailure,
+    TreeHandle, TreeHealth, TreePhase, Unhealthy, Wait, WaitingFor,
 };
 
 // What can go wrong.

@@ -1,7 +1,8 @@
 //! Commands: their effects, plans and refusals.
 
 use crate::client::{get, post};
-use crate::{Served, shop, steady};
+use crate::{Served, new_folder, shop, steady};
+use liveoak_control::{Control, Controlled as _};
 use liveoak_runtime::{Child, Ctx, Restart, Supervisor};
 use serde_json::{Value, json};
 
@@ -180,5 +181,29 @@ fn commands_are_answered_during_a_restart_storm() {
     for attempt in 2..10 {
         let answer = post(&served.socket, "/v1/commands/restart", &json!({ "paths": ["web"] }));
         assert_eq!(outcomes(&answer.json()), [one("/shop/web", "ready", attempt)]);
+    }
+}
+
+#[test]
+fn a_program_whose_main_ends_with_its_run_still_answers_the_command_that_ends_the_tree() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for round in 0..10 {
+        let folder = new_folder();
+        let socket = folder.join("s.sock");
+        let supervisor = shop().control(Control::new().socket(&socket));
+        let asked = std::thread::spawn({
+            let socket = socket.clone();
+            move || {
+                while !socket.exists() {
+                    std::thread::yield_now();
+                }
+                post(&socket, "/v1/commands/down", &json!({}))
+            }
+        });
+        runtime.block_on(supervisor.run()).unwrap();
+        // A program would end now.
+        assert!(!socket.exists(), "the server has ended, in round {round}");
+        assert_eq!(asked.join().unwrap().status, 200);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -407,6 +407,7 @@ impl Supervisor {
                 }
             }
         };
+        tree.inner.run_holds.wait().await;
         match &ended.exit {
             Exit::StartFailed(_) => Err(Error::Start(failed_start(ended))),
             exit if exit.is_failure() => Err(Error::Failed(Box::new(ended))),

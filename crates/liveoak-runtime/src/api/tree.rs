@@ -12,6 +12,7 @@ use crate::engine::driver::{Owner, TreeInner};
 use crate::engine::ended::Ended;
 use crate::engine::event_filter::EventFilter;
 use crate::engine::events::Events;
+use crate::engine::run_hold::RunHold;
 use liveoak_core::{
     Asker, Awaited, ChildDeclaration, Command, Input, Machine, Origin, Outcome, Path, Refusal, Snapshot,
     StopReport, Time,
@@ -207,6 +208,14 @@ impl TreeHandle {
     #[must_use]
     pub fn root_path(&self) -> Path {
         self.inner.state().machine.root_path()
+    }
+
+    /// Keeps [`Supervisor::run`](crate::Supervisor::run), [`run_until`](crate::Supervisor::run_until) and
+    /// [`liveoak::main`](crate::main) from returning after the end of the tree, until the returned value is dropped, at most
+    /// for three seconds. For an observer that has something to finish after the end. Without such a run it has no effect.
+    #[must_use]
+    pub fn hold_run(&self) -> RunHold {
+        RunHold::new(Arc::clone(&self.inner))
     }
 
     /// Returns the whole tree as it is now, consistent with an event number.

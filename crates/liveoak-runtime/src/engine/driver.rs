@@ -36,6 +36,7 @@ use crate::engine::kept_error::settle_error;
 use crate::engine::output::OutputWatch;
 use crate::engine::poll_watch::PollWatch;
 use crate::engine::processes::Processes;
+use crate::engine::run_hold::RunHolds;
 use crate::engine::state::{ChildEntry, TreeState};
 use crate::engine::watchdog::Watchdog;
 use crate::util::lock::ignore_poison;
@@ -92,6 +93,7 @@ pub(crate) struct TreeInner {
     pub(crate) events_left: AtomicBool,
     /// How the tree ended, while the end still waits for drops or for log lines.
     pub(crate) ending: Mutex<Option<Ended>>,
+    pub(crate) run_holds: RunHolds,
 }
 
 /// The attempt that has begun a tree. The tree belongs to it like a subtask of this number.
@@ -189,6 +191,7 @@ impl TreeInner {
             poll_watch: Arc::default(),
             processes: Processes::default(),
             output: OnceLock::new(),
+            run_holds: RunHolds::default(),
         })
     }
 

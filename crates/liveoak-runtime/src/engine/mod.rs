@@ -16,6 +16,7 @@
 //! * `event_line` – the line of the log for each event.
 //! * `processes` – which processes the attempts of programs run as.
 //! * `output` – the output of programs, for an observer of the tree.
+//! * `run_hold` – what a run waits for after the end of its tree.
 //! * `carried` – values that one attempt leaves to the next.
 //! * `modes` – the modes of a tree, and which of them is in force.
 //! * `heartbeat` – the answers to heartbeat checks.
@@ -46,6 +47,7 @@ pub(crate) mod pids;
 pub(crate) mod poll_watch;
 pub(crate) mod processes;
 pub(crate) mod requests;
+pub(crate) mod run_hold;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod timer_task;
