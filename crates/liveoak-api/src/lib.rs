@@ -46,6 +46,9 @@ pub use time::{Timestamp, seconds};
 /// The OpenAPI document of the interface: `openapi.json` of this crate. A test holds it to [`ROUTES`] and to the types.
 pub const OPENAPI: &str = include_str!("../openapi.json");
 
+/// The header of an answer to a command that was carried out, but is not known to be in the journal. Its value is the reason.
+pub const UNRECORDED_HEADER: &str = "liveoak-unrecorded";
+
 /// Declares wire types: each can be written and read as JSON, and has a schema.
 macro_rules! wire {
     ($($(#[$meta:meta])* pub $kind:tt $name:ident $body:tt)+) => {$(

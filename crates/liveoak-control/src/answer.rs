@@ -2,7 +2,9 @@
 
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Bytes, Frame};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use liveoak_api::{Method, Problem};
 use serde_core::Serialize;
@@ -10,6 +12,9 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
+
+/// The header of an answer to a command that was carried out, but is not known to be in the journal: the reason.
+const UNRECORDED: HeaderName = HeaderName::from_static(liveoak_api::UNRECORDED_HEADER);
 
 /// The body of an answer.
 pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -73,6 +78,14 @@ pub(crate) fn problem(problem: &Problem) -> Answer {
         _ => {}
     }
     answer
+}
+
+/// Says in an answer to a command why the command is not known to be on disk.
+pub(crate) fn mark_unrecorded(answer: &mut Answer, why: &str) {
+    let why: String = why.chars().map(|c| if c.is_ascii_graphic() { c } else { ' ' }).collect();
+    if let Ok(why) = HeaderValue::from_str(&why) {
+        answer.headers_mut().insert(UNRECORDED, why);
+    }
 }
 
 /// Returns the problem of a route that has another method.

@@ -4,6 +4,7 @@
 //! only not waited for.
 
 use crate::answer::{self, Answer};
+use crate::history::GivenCommand;
 use crate::read::{duration, no_such_child};
 use crate::request::{Request, full_path, nearest, pattern};
 use crate::server::Server;
@@ -49,6 +50,8 @@ pub(crate) async fn children(
         return Ok(answer::json(&steps));
     }
     server.check_that_the_runtime_answers().await?;
+    let paths: Vec<String> = asked.paths.iter().map(|path| full_path(path, server.name())).collect();
+    note(server, request, &paths);
     let (sender, results) = mpsc::unbounded_channel();
     tokio::spawn(plan.run_each(move |result| {
         // If the time is over, the receiver is gone.
@@ -57,6 +60,24 @@ pub(crate) async fn children(
     let results = collect(results, within).await;
     let results: Vec<CommandResult> = steps.iter().map(|step| result(server, step, &results)).collect();
     verdict(results).map(|results| answer::json(&results))
+}
+
+/// Records the command of a request before it is carried out.
+fn note(server: &Server, request: &Request, paths: &[String]) {
+    let (path, body) = (request.route.path, request.body());
+    let verb = path.rsplit_once('/').map_or(path, |(_, verb)| verb);
+    let _ = request.recorded.set(server.recorder.command(&GivenCommand { verb, paths, body: &body }));
+}
+
+/// Waits until the command of a request, and its effect, are on disk. An answer to one that is not says so.
+pub(crate) async fn settle(server: &Server, request: &Request, answer: Result<Answer, Problem>) -> Answer {
+    let mut answer = answer.unwrap_or_else(|problem| answer::problem(&problem));
+    let Some(recorded) = request.recorded.get() else { return answer };
+    let settled = server.recorder.settle(&server.tree).await;
+    if let Err(why) = recorded.clone().and(settled) {
+        answer::mark_unrecorded(&mut answer, &why);
+    }
+    answer
 }
 
 /// Returns the patterns of the paths of a command. Each must match a child.
@@ -195,6 +216,7 @@ pub(crate) async fn mode(server: &Server, request: &Request) -> Result<Planned, 
         return Ok(Planned { plan: steps, end: None, failed: Vec::new() });
     }
     server.check_that_the_runtime_answers().await?;
+    note(server, request, &[]);
     let report = plan.run(on_failure).await.map_err(|refusal| problem(&server.root, &refusal))?;
     if report.is_complete() {
         return Ok(Planned { plan: steps, end: Some("done".to_owned()), failed: Vec::new() });
@@ -213,6 +235,7 @@ pub(crate) async fn down(server: &Server, request: &Request) -> Result<Report, P
     let asked: DownRequest = if request.has_body() { request.json()? } else { DownRequest::default() };
     let within = within(asked.within_s)?;
     let tree = as_caller(&server.tree, asked.by.as_deref(), asked.because.as_deref());
+    note(server, request, &[]);
     tree.begin_stop();
     if let Some(within) = within
         && tokio::time::timeout(within, tree.join()).await.is_err()

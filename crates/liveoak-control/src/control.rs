@@ -1,9 +1,12 @@
 //! What is wanted of the control server, and the thread that runs it.
 
 use crate::bind::{BindError, Bound, Identity};
+use crate::history::History;
+use crate::limits::DISK_THREADS;
 use crate::recorder::Recorder;
 use crate::serve::{self, Listeners};
 use crate::server::{Bucket, Server};
+use crate::state::state_folder;
 use crate::token::Token;
 use liveoak_runtime::{PollLimit, Supervisor, TreeHandle};
 use std::fmt;
@@ -24,11 +27,24 @@ const LONGEST_POLL: Duration = Duration::from_millis(700);
 /// Default: a unix socket that only this user can open, at `$XDG_RUNTIME_DIR/liveoak/NAME.sock` or, without that folder, at
 /// `/tmp/liveoak-UID/NAME.sock`; `NAME` is the name of the tree. A second run of the same program gets `NAME-PID.sock`. No TCP.
 /// A program that may open the socket may stop everything in the tree.
+///
+/// The history of the tree (its events, the commands, the output of its programs) is kept on disk too, bounded, in
+/// [`state_folder`]. If that is not possible, the last of it is kept in memory only, and the log says why.
 #[derive(Clone, Debug, Default)]
 pub struct Control {
     socket: Option<PathBuf>,
     file: Option<PathBuf>,
     tcp: Option<(SocketAddr, PathBuf)>,
+    history: Wanted,
+}
+
+/// Where the history of a tree is wanted.
+#[derive(Clone, Debug, Default)]
+enum Wanted {
+    #[default]
+    StateFolder,
+    At(PathBuf),
+    Nowhere,
 }
 
 impl Control {
@@ -62,6 +78,20 @@ impl Control {
         self
     }
 
+    /// Keeps the history of the tree in this folder, which is made if it is missing. One process at a time may use it.
+    #[must_use]
+    pub fn history(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.history = Wanted::At(folder.into());
+        self
+    }
+
+    /// Keeps no history on disk: only the last of it in memory, while the tree runs.
+    #[must_use]
+    pub fn no_history(mut self) -> Self {
+        self.history = Wanted::Nowhere;
+        self
+    }
+
     /// Opens the socket of the tree called `name`, and the TCP address, before the tree begins. Callers wait until
     /// [`OpenControl::serve`] answers them.
     ///
@@ -75,7 +105,11 @@ impl Control {
         let file = match identity {
             Identity::File(file) | Identity::Program(file) => Some(file).filter(|file| !file.is_empty()),
         };
-        Ok(OpenControl { listeners: Listeners { bound, unix, tcp }, token, file })
+        let (history, problem) = match open_history(&self.history, name, file.as_deref()) {
+            Ok(history) => (history, None),
+            Err(problem) => (None, Some(problem)),
+        };
+        Ok(OpenControl { listeners: Listeners { bound, unix, tcp }, token, file, history, problem })
     }
 
     /// Opens the socket and starts the server of a tree: [`open`](Self::open) and [`OpenControl::serve`].
@@ -83,7 +117,11 @@ impl Control {
     /// # Errors
     /// As those.
     pub fn serve(self, tree: &TreeHandle) -> Result<ControlServer, ControlError> {
-        self.open(tree.root_path().name())?.serve(tree)
+        let open = self.open(tree.root_path().name())?;
+        if let Some(problem) = open.history_problem() {
+            tracing::warn!(target: "liveoak", event = "history", "{problem}");
+        }
+        open.serve(tree)
     }
 
     fn identity(&self) -> Result<Identity, ControlError> {
@@ -110,6 +148,8 @@ pub struct OpenControl {
     listeners: Listeners,
     token: Option<Token>,
     file: Option<String>,
+    history: Option<History>,
+    problem: Option<String>,
 }
 
 impl OpenControl {
@@ -125,6 +165,12 @@ impl OpenControl {
         self.listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
     }
 
+    /// Returns why the history is not kept on disk although it should be: one sentence.
+    #[must_use]
+    pub fn history_problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
     /// Starts the server of a tree, on a thread of its own. Called in [`Supervisor::on_begin`], it records everything from the
     /// first event on; later, it records what comes from then on.
     ///
@@ -132,10 +178,10 @@ impl OpenControl {
     /// When the thread or its runtime cannot be had. Nothing is left open then.
     pub fn serve(self, tree: &TreeHandle) -> Result<ControlServer, ControlError> {
         let (socket, address) = (self.socket().to_path_buf(), self.address());
-        let Self { listeners, token, file } = self;
-        let (snapshot, events) = tree.watch();
+        let Self { listeners, token, file, history, problem: _ } = self;
+        let (begin, events) = tree.watch();
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let recorder = Recorder::new(u64::try_from(run).unwrap_or_default(), snapshot.number + 1);
+        let recorder = Recorder::new(u64::try_from(run).unwrap_or_default(), begin.number + 1, history);
         let lines = Arc::clone(&recorder);
         // If another observer watches the output already, there are no lines to show.
         let _ = tree.watch_output(move |piece| lines.wrote(piece));
@@ -150,9 +196,26 @@ impl OpenControl {
             bucket: Bucket::new(),
             tcp_bucket: Bucket::new(),
         });
-        let thread = spawn(server, listeners, events, stopped)?;
+        let thread = spawn(server, listeners, (begin, events), stopped)?;
         Ok(ControlServer { socket, address, stop, thread: Some(thread) })
     }
+}
+
+/// Opens the history of the tree called `name`, if one is wanted. The error is one sentence.
+fn open_history(wanted: &Wanted, name: &str, file: Option<&str>) -> Result<Option<History>, String> {
+    let refused =
+        |error: &dyn fmt::Display| format!("the history is kept in memory only, not on disk: {error}");
+    let folder = match wanted {
+        Wanted::Nowhere => return Ok(None),
+        Wanted::At(folder) => folder.clone(),
+        Wanted::StateFolder => {
+            state_folder(name, FilePath::new(file.unwrap_or("-"))).map_err(|error| refused(&error))?
+        }
+    };
+    let history = History::open(&folder).map_err(|error| refused(&error))?;
+    history.tell_notices();
+    crate::state::describe(&folder, name, file);
+    Ok(Some(history))
 }
 
 fn open_tcp(address: SocketAddr, token: &FilePath) -> Result<(TcpListener, Token), ControlError> {
@@ -171,7 +234,7 @@ fn open_tcp(address: SocketAddr, token: &FilePath) -> Result<(TcpListener, Token
 fn spawn(
     server: Arc<Server>,
     listeners: Listeners,
-    events: liveoak_runtime::Events,
+    events: (liveoak_runtime::Snapshot, liveoak_runtime::Events),
     stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, ControlError> {
     let (began, begun) = mpsc::channel();
@@ -179,11 +242,13 @@ fn spawn(
     let hold = server.tree.hold_run();
     let run = move || {
         let _hold = hold;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(DISK_THREADS).build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => return drop(began.send(Err(error))),
         };
+        let recorder = Arc::clone(&server.recorder);
         let serving = {
             let _inside = runtime.enter();
             serve::Serving::new(server, listeners)
@@ -193,6 +258,7 @@ fn spawn(
                 let _ = began.send(Ok(()));
                 runtime.block_on(serving.run(events, stopped));
                 runtime.shutdown_background();
+                recorder.end_history();
             }
             Err(error) => drop(began.send(Err(error))),
         }

@@ -22,23 +22,30 @@
 //! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
 //! - `state`: where a tree keeps what outlives it
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
+//! - `history`: what is kept on disk; `source`, `place`, `past`, `sequence`: what a stream shows, where it begins, and how it reads
+//!   from the disk
 
 mod answer;
 mod bind;
 mod command;
 mod control;
 mod health;
+mod history;
 mod limits;
 mod lock;
 mod metrics;
+mod past;
+mod place;
 mod read;
 mod recorder;
 mod request;
 mod ring;
 mod routes;
+mod sequence;
 mod serve;
 mod server;
 pub mod socket;
+mod source;
 mod state;
 mod stream;
 mod tcp;

@@ -51,5 +51,29 @@ pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(2);
 /// How long a connection that has asked nothing yet may still ask after the end of the tree.
 pub(crate) const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(200);
 
+/// How long the answer to a command waits for the disk. A disk that takes longer gets the record later, or never.
+pub(crate) const SETTLE_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the answer to a command waits until the events before it are recorded.
+pub(crate) const CATCH_UP_WITHIN: Duration = Duration::from_millis(250);
+
+/// After how long a tree is copied again for a checkpoint that could not be appended.
+pub(crate) const CHECKPOINT_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the end of the server waits until the last records are on disk.
+pub(crate) const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many threads read and wait for the disk at most.
+pub(crate) const DISK_THREADS: usize = 16;
+
+/// About how many bytes a stream takes from the history on disk at once.
+pub(crate) const PAST_BYTES: usize = 64 * 1024;
+
+/// How many records a stream looks at in the history on disk at once.
+pub(crate) const PAST_RECORDS: usize = 8192;
+
+/// Up to this many last entries are found from the end of the history; for more, all of it is read.
+pub(crate) const FEW_LAST: usize = 1000;
+
 /// The most series of one metric. Children beyond are counted together, as the path `other`.
 pub(crate) const MAX_SERIES: usize = 2000;

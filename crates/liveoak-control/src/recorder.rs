@@ -1,15 +1,18 @@
-//! Records the events of a tree and the output of its programs, from the first on.
+//! Records the events of a tree and the output of its programs, from the first on: the last ones in memory, and all on disk.
 
-use crate::limits::{KEPT_EVENT_BYTES, KEPT_EVENTS, KEPT_LINE_BYTES, KEPT_LINES};
+use crate::history::{GivenCommand, History, Past};
+use crate::limits::{
+    CATCH_UP_WITHIN, KEPT_EVENT_BYTES, KEPT_EVENTS, KEPT_LINE_BYTES, KEPT_LINES, WRITTEN_WITHIN,
+};
 use crate::metrics::Counters;
 use crate::ring::Ring;
 use liveoak_api::convert::Converter;
 use liveoak_api::{OutputLine, Timestamp};
-use liveoak_runtime::{Event, EventKind, EventOrLost, Events, Exit, OutputPiece, Path, TreeHandle};
-use std::sync::{Arc, OnceLock};
+use liveoak_runtime::{Event, EventKind, EventOrLost, Events, Exit, OutputPiece, Path, Snapshot, TreeHandle};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
-/// An event that is kept. Its JSON is made once, when the first reader wants it.
+/// An event that is kept. Its JSON is made once: for the journal, or when the first reader wants it.
 #[derive(Debug)]
 pub(crate) struct KeptEvent {
     pub(crate) event: Event,
@@ -55,25 +58,89 @@ pub(crate) struct Recorder {
     pub(crate) events: Ring<KeptEvent>,
     pub(crate) lines: Ring<KeptLine>,
     pub(crate) counters: Counters,
+    /// What reads the history on disk, if there is one.
+    pub(crate) past: Option<Past>,
+    /// The history on disk, until the server ends.
+    history: RwLock<Option<Arc<History>>>,
 }
 
 impl Recorder {
-    /// Makes the recorder of a run whose first event that is recorded has the number `first`.
-    pub(crate) fn new(run: u64, first: u64) -> Arc<Self> {
+    /// Makes the recorder of a run whose first event that is recorded has the number `first`. Without a history on disk, the
+    /// run has the number `run`.
+    pub(crate) fn new(run: u64, first: u64, history: Option<History>) -> Arc<Self> {
+        let run = history.as_ref().map_or(run, History::run);
+        let past = history.as_ref().map(History::past);
+        let history = RwLock::new(history.map(Arc::new));
         let events = Ring::new(first, KEPT_EVENTS, KEPT_EVENT_BYTES);
         let lines = Ring::new(1, KEPT_LINES, KEPT_LINE_BYTES);
-        Arc::new(Self { run, events, lines, counters: Counters::default() })
+        Arc::new(Self { run, events, lines, counters: Counters::default(), past, history })
     }
 
-    /// Records events until the tree has ended.
-    pub(crate) async fn record(&self, mut events: Events, tree: &TreeHandle) {
+    /// Returns the history on disk, unless there is none or it has ended.
+    pub(crate) fn history(&self) -> Option<Arc<History>> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Records events until the tree has ended. `begin` is the tree before the first of them.
+    pub(crate) async fn record(&self, mut events: Events, begin: Snapshot, tree: &TreeHandle) {
+        let history = self.history();
+        if let Some(history) = &history {
+            history.checkpoint(tree, || begin);
+        }
         while let Some(next) = events.next().await {
             match next {
-                EventOrLost::Event(event) => self.add(event, tree),
-                EventOrLost::Lost(count) => self.events.lose(count),
+                EventOrLost::Event(event) => self.add(event, tree, history.as_deref()),
+                EventOrLost::Lost(count) => {
+                    let last = self.events.lose(count);
+                    if let Some(history) = &history {
+                        history.lost(last, count);
+                    }
+                }
+            }
+            if let Some(history) = &history {
+                history.checkpoint(tree, || tree.snapshot());
             }
         }
         self.close();
+    }
+
+    /// Records a command before it is carried out.
+    ///
+    /// # Errors
+    /// When the history on disk has no room for it.
+    pub(crate) fn command(&self, command: &GivenCommand<'_>) -> Result<(), String> {
+        match self.history() {
+            Some(history) => history.command(self.events.next() - 1, command),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until everything up to now is on disk, for a bounded time.
+    ///
+    /// # Errors
+    /// When it is not, with the reason.
+    pub(crate) async fn settle(&self, tree: &TreeHandle) -> Result<(), String> {
+        let Some(history) = self.history() else { return Ok(()) };
+        let number = tree.snapshot().number;
+        let mut changes = self.events.changes();
+        let caught_up = changes.wait_for(|(next, ended)| *next > number || *ended);
+        // In a storm of events the last ones may come too late. What they follow from is recorded.
+        let _ = tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await;
+        let settled = tokio::task::spawn_blocking(move || history.settle());
+        match tokio::time::timeout(crate::limits::SETTLE_WITHIN, settled).await {
+            Ok(Ok(settled)) => settled,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the disk has not answered in time".to_owned()),
+        }
+    }
+
+    /// Ends the history on disk. Another opening of its folder begins the next run.
+    pub(crate) fn end_history(&self) {
+        let history = self.history.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(history) = history {
+            history.end(WRITTEN_WITHIN);
+            history.tell_notices();
+        }
     }
 
     /// Ends the streams of readers that have read everything.
@@ -82,12 +149,19 @@ impl Recorder {
         self.lines.close();
     }
 
-    fn add(&self, event: Event, tree: &TreeHandle) {
+    fn add(&self, event: Event, tree: &TreeHandle, history: Option<&History>) {
         self.counters.count(&event, tree);
+        let json = OnceLock::new();
+        if let Some(history) = history {
+            let event = Converter::new(tree, self.run).event(&event);
+            let text = serde_json::to_string(&event).unwrap_or_default();
+            history.event(&event, &text);
+            let _ = json.set(text.into());
+        }
         // The events of a tree have no gaps, so the ring's own number is that of the event.
         self.events.push(bytes(&event), |number| {
             debug_assert_eq!(number, event.number, "the events of a tree have no gaps");
-            KeptEvent { event, json: OnceLock::new() }
+            KeptEvent { event, json }
         });
     }
 
@@ -104,7 +178,13 @@ impl Recorder {
             stream: piece.stream,
             text: piece.text.into(),
         };
-        self.lines.push(piece.text.len() + 64, |_| line);
+        let history = self.history();
+        self.lines.push(piece.text.len() + 64, |number| {
+            // Both count from 1, and in the same order: the ring is locked.
+            let logged = history.as_deref().map(|history| history.line(line.at, piece));
+            debug_assert!(logged.is_none_or(|logged| logged == number), "a line has one number");
+            line
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use liveoak_api::{Problem, Route};
 use liveoak_runtime::{Glob, Path};
 use percent_encoding::percent_decode_str;
 use serde_core::de::DeserializeOwned;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 /// A request that may be answered: its route is known, and its caller is allowed to ask.
@@ -22,6 +23,8 @@ pub(crate) struct Request {
     body: Bytes,
     /// `true` if the caller may read the tree: it came over the unix socket, or has a token.
     pub(crate) is_trusted: bool,
+    /// Whether the command of the request is recorded, if it has one that was carried out.
+    pub(crate) recorded: OnceLock<Result<(), String>>,
 }
 
 impl Request {
@@ -51,7 +54,8 @@ impl Request {
                 return Err(Problem::new("bad-request", format!("the parameter {name} stands twice")));
             }
         }
-        Ok(Self { route, child: child.into_owned(), query, headers, body, is_trusted })
+        let (child, recorded) = (child.into_owned(), OnceLock::new());
+        Ok(Self { route, child, query, headers, body, is_trusted, recorded })
     }
 
     /// Returns a parameter of the query.
@@ -105,6 +109,11 @@ impl Request {
     /// Returns `true` if there is a body.
     pub(crate) fn has_body(&self) -> bool {
         !self.body.is_empty()
+    }
+
+    /// Returns the body as text.
+    pub(crate) fn body(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
     }
 
     /// Reads the body as JSON.

@@ -23,6 +23,8 @@ pub(crate) struct Ring<T> {
     kept: Mutex<Kept<T>>,
     /// The number after the last entry, and whether the stream has ended. Wakes readers.
     end: watch::Sender<(u64, bool)>,
+    /// The number of the first entry that was ever added.
+    begin: u64,
     max_entries: usize,
     max_bytes: usize,
 }
@@ -51,7 +53,8 @@ impl<T> Ring<T> {
     /// Makes a ring whose first number is `first`.
     pub(crate) fn new(first: u64, max_entries: usize, max_bytes: usize) -> Self {
         let kept = Kept { entries: VecDeque::new(), bytes: 0, next: first, lost: 0 };
-        Self { kept: Mutex::new(kept), end: watch::Sender::new((first, false)), max_entries, max_bytes }
+        let end = watch::Sender::new((first, false));
+        Self { kept: Mutex::new(kept), end, begin: first, max_entries, max_bytes }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept<T>> {
@@ -65,15 +68,17 @@ impl<T> Ring<T> {
         self.add(&mut kept, Entry { first: number, last: number, value: Some(make(number)), bytes });
     }
 
-    /// Notes that `count` values were lost before they came here.
-    pub(crate) fn lose(&self, count: u64) {
-        if count == 0 {
-            return;
-        }
+    /// Notes that `count` values were lost before they came here. Returns the number of the last of them.
+    pub(crate) fn lose(&self, count: u64) -> u64 {
         let mut kept = self.kept();
+        if count == 0 {
+            return kept.next - 1;
+        }
         kept.lost += count;
         let first = kept.next;
-        self.add(&mut kept, Entry { first, last: first + count - 1, value: None, bytes: 0 });
+        let last = first + count - 1;
+        self.add(&mut kept, Entry { first, last, value: None, bytes: 0 });
+        last
     }
 
     fn add(&self, kept: &mut Kept<T>, entry: Entry<T>) {
@@ -103,6 +108,17 @@ impl<T> Ring<T> {
         self.kept().next
     }
 
+    /// Returns the number of the first entry that was ever added.
+    pub(crate) const fn begin(&self) -> u64 {
+        self.begin
+    }
+
+    /// Returns the number of the first entry that is kept; the next number if none is.
+    pub(crate) fn first(&self) -> u64 {
+        let kept = self.kept();
+        kept.entries.front().map_or(kept.next, |entry| entry.first)
+    }
+
     /// Returns at most `max` entries from the number `from` on.
     pub(crate) fn read(&self, from: u64, max: usize) -> Batch<T> {
         let kept = self.kept();
@@ -122,19 +138,24 @@ impl<T> Ring<T> {
         found.map_or(kept.next, |entry| entry.first)
     }
 
-    /// Returns the number from which on `count` entries are `wanted`, or the oldest number if there are fewer.
-    pub(crate) fn last_where(&self, count: usize, wanted: impl Fn(&T) -> bool) -> u64 {
+    /// Returns `true` if a kept entry is `wanted`.
+    pub(crate) fn has(&self, wanted: impl Fn(&T) -> bool) -> bool {
+        self.kept().entries.iter().any(|entry| entry.value.as_ref().is_some_and(&wanted))
+    }
+
+    /// Returns the number from which on `count` entries are `wanted`. If there are fewer, the inner number is the oldest.
+    pub(crate) fn last_where(&self, count: usize, wanted: impl Fn(&T) -> bool) -> Result<u64, u64> {
         let kept = self.kept();
         if count == 0 {
-            return kept.next;
+            return Ok(kept.next);
         }
         let matching = kept.entries.iter().rev().filter(|entry| entry.value.as_ref().is_some_and(&wanted));
         let oldest = kept.entries.front().map_or(kept.next, |entry| entry.first);
-        matching
-            .take(count)
-            .enumerate()
-            .last()
-            .map_or(kept.next, |(nth, entry)| if nth + 1 == count { entry.first } else { oldest })
+        match matching.take(count).enumerate().last() {
+            Some((nth, entry)) if nth + 1 == count => Ok(entry.first),
+            Some(_) => Err(oldest),
+            None => Err(kept.next),
+        }
     }
 
     /// Returns a receiver that is woken by each new entry and by the end.
@@ -191,9 +212,11 @@ mod tests {
         (1..=6).for_each(|_| ring.push(0, |number| number));
         assert_eq!(ring.first_where(|number| *number >= 5), 5);
         assert_eq!(ring.first_where(|number| *number >= 9), 7);
-        assert_eq!(ring.last_where(2, |number| number % 2 == 0), 4);
-        assert_eq!(ring.last_where(9, |_| true), 3);
-        assert_eq!(ring.last_where(0, |_| true), 7);
-        assert_eq!(ring.last_where(3, |_| false), 7);
+        assert_eq!(ring.last_where(2, |number| number % 2 == 0), Ok(4));
+        assert_eq!(ring.last_where(9, |_| true), Err(3));
+        assert_eq!(ring.last_where(0, |_| true), Ok(7));
+        assert_eq!(ring.last_where(3, |_| false), Err(7));
+        assert_eq!((ring.begin(), ring.first(), ring.next()), (1, 3, 7));
+        assert!(ring.has(|number| *number == 3) && !ring.has(|number| *number == 2));
     }
 }

@@ -52,25 +52,33 @@ pub(crate) fn nothing(path: &str) -> Problem {
 
 /// Answers a request.
 pub(crate) async fn handle(server: &Arc<Server>, request: Request) -> Result<Answer, Problem> {
+    let answer = answer_to(server, &request).await;
+    if request.route.method == Method::Get {
+        return answer;
+    }
+    Ok(command::settle(server, &request, answer).await)
+}
+
+async fn answer_to(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
     match request.route.path {
         "/v1/tree" => Ok(answer::json(&read::tree(server))),
         "/v1/status" => Ok(answer::json(&read::status(server))),
-        "/v1/children" => Ok(answer::json(&read::children(server, &request)?)),
-        "/v1/children/{path}" => Ok(answer::json(&read::child(server, &request)?)),
-        "/v1/explain/{path}" => Ok(answer::json(&read::explain(server, &request)?)),
-        "/v1/checks/{path}" => Ok(answer::json(&read::checks(server, &request).await?)),
-        "/v1/wait/{path}" => Ok(answer::json(&read::wait(server, &request).await?)),
+        "/v1/children" => Ok(answer::json(&read::children(server, request)?)),
+        "/v1/children/{path}" => Ok(answer::json(&read::child(server, request)?)),
+        "/v1/explain/{path}" => Ok(answer::json(&read::explain(server, request)?)),
+        "/v1/checks/{path}" => Ok(answer::json(&read::checks(server, request).await?)),
+        "/v1/wait/{path}" => Ok(answer::json(&read::wait(server, request).await?)),
         "/v1/report" => Ok(answer::json(&read::report(server)?)),
-        "/v1/events" => stream::events(server, &request),
-        "/v1/logs" => stream::logs(server, &request),
+        "/v1/events" => stream::events(server, request),
+        "/v1/logs" => stream::logs(server, request),
         "/v1/openapi.json" => Ok(answer::document(liveoak_api::OPENAPI)),
-        "/v1/commands/mode" => Ok(answer::json(&command::mode(server, &request).await?)),
-        "/v1/commands/down" => Ok(answer::json(&command::down(server, &request).await?)),
+        "/v1/commands/mode" => Ok(answer::json(&command::mode(server, request).await?)),
+        "/v1/commands/down" => Ok(answer::json(&command::down(server, request).await?)),
         "/healthz" => Ok(health::healthz(server, request.is_trusted).await),
         "/readyz" => Ok(health::readyz(server)),
         "/metrics" => Ok(answer::metrics(read::metrics(server))),
         path => match command::of_route(path) {
-            Some(command) => command::children(server, &request, command).await,
+            Some(command) => command::children(server, request, command).await,
             None => unreachable!("a test asks every route of the table"),
         },
     }

@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use liveoak_api::Problem;
-use liveoak_runtime::Events;
+use liveoak_runtime::{Events, Snapshot};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -70,11 +70,15 @@ impl Serving {
     }
 
     /// Serves until the tree has ended, or `stopped` says so; then finishes what has begun, for a bounded time.
-    pub(crate) async fn run(mut self, events: Events, mut stopped: watch::Receiver<bool>) {
+    pub(crate) async fn run(
+        mut self,
+        (begin, events): (Snapshot, Events),
+        mut stopped: watch::Receiver<bool>,
+    ) {
         let (finish, finishing) = watch::channel(false);
         let recorder = Arc::clone(&self.server.recorder);
         let tree = self.server.tree.clone();
-        let mut recording = tokio::spawn(async move { recorder.record(events, &tree).await });
+        let mut recording = tokio::spawn(async move { recorder.record(events, begin, &tree).await });
         let mut is_asked = true;
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
@@ -93,7 +97,10 @@ impl Serving {
                     Ok(stream) => self.begin(stream, Peer::Tcp, &finishing),
                     Err(_) => tokio::time::sleep(REST).await,
                 },
-                _ = look.tick() => self.make_socket_again(),
+                _ = look.tick() => {
+                    self.make_socket_again();
+                    self.server.recorder.history().inspect(|history| history.tell_notices());
+                }
                 () = any_ended(&mut self.connections) => {}
             }
         }

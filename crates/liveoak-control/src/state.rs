@@ -2,8 +2,14 @@
 
 use crate::bind::short_hash;
 use rustix::fs::Mode;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+/// The file in the folder of a tree that says which tree it is: its name, and the file that declares it.
+const ABOUT: &str = "tree";
+
+/// The most bytes of that file that are read.
+const MAX_ABOUT: u64 = 16 * 1024;
 
 /// Returns the folder of a tree that a file declares: `$XDG_STATE_HOME/liveoak/trees/NAME-HASH`, where `HASH` stands for the
 /// file; without that variable, below `~/.local/state`, and without `HOME`, beside the socket. Makes it, for this user alone.
@@ -11,16 +17,43 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// When the folder cannot be made.
 pub fn state_folder(name: &str, file: &Path) -> io::Result<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
-    // A program that was started without any variables keeps it beside its socket.
-    let home = home.map_or_else(|| crate::socket::own_folder().map_err(|(_, error)| error), Ok)?;
+    let trees = trees_folder()?;
     let file = std::fs::canonicalize(file).or_else(|_| std::path::absolute(file))?;
-    let folder =
-        home.join("liveoak/trees").join(format!("{name}-{:08x}", short_hash(&file.to_string_lossy())));
-    std::fs::create_dir_all(folder.parent().unwrap_or(&folder))?;
+    let folder = trees.join(format!("{name}-{:08x}", short_hash(&file.to_string_lossy())));
+    std::fs::create_dir_all(&trees)?;
     match rustix::fs::mkdir(&folder, Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(folder),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns the folder with the folders of all trees of this user.
+fn trees_folder() -> io::Result<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    // A program that was started without any variables keeps it beside its socket.
+    let home = home.map_or_else(|| crate::socket::own_folder().map_err(|(_, error)| error), Ok)?;
+    Ok(home.join("liveoak/trees"))
+}
+
+/// Notes in the folder of a tree which tree it is, for clients that read its history when it is gone.
+pub(crate) fn describe(folder: &Path, name: &str, file: Option<&str>) {
+    let text = format!("{name}\n{}\n", file.unwrap_or_default());
+    let path = folder.join(ABOUT);
+    if read_about(&path).as_deref() == Some(&*text) {
+        return;
+    }
+    // A full disk costs no more than that the tree is found by its folder only. A new file takes the place of the old one at once.
+    let new = folder.join(format!("{ABOUT}.{}", std::process::id()));
+    if std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path)).is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+}
+
+fn read_about(path: &Path) -> Option<String> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags | rustix::fs::OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = String::new();
+    std::fs::File::from(file).take(MAX_ABOUT).read_to_string(&mut text).ok()?;
+    Some(text)
 }

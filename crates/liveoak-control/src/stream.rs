@@ -1,18 +1,21 @@
 //! Streams of server-sent events: the events of the tree, and the output of its programs.
 //!
-//! A stream holds its place in a ring, and no entries. So any number of slow readers costs the tree nothing, and each learns
-//! exactly how much it has missed.
+//! A stream holds its place, in memory or on disk, and no entries. So any number of slow readers costs the tree nothing, and each
+//! learns exactly how much it has missed.
 
 use crate::answer::{self, Answer};
 use crate::limits::{BATCH, KEEP_ALIVE};
-use crate::recorder::{KeptEvent, KeptLine};
+use crate::past::{PastBegin, PastReader, Piece};
+use crate::place::{self, InMemory, Place, Wish};
 use crate::request::{Request, nearest};
-use crate::ring::{Entry, Ring};
+use crate::ring::Entry;
+use crate::sequence::Sequence;
 use crate::server::Server;
+use crate::source::{EventSource, LineSource, Source};
 use hyper::body::Bytes;
 use hyper::header::HeaderName;
-use liveoak_api::{EVENT_KINDS, Event, OutputLine, Problem, Timestamp};
-use liveoak_runtime::Glob;
+use liveoak_api::{EVENT_KINDS, Problem};
+use liveoak_journal::RecordId;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -20,20 +23,6 @@ use tokio::sync::mpsc;
 
 /// The header with which a reader goes on where it was.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-/// A source of entries, and how one of them is written.
-trait Source: Send + Sync + 'static {
-    type Value: Send + Sync + 'static;
-
-    fn ring(&self) -> &Ring<Self::Value>;
-    fn wanted(&self, value: &Self::Value) -> bool;
-    fn at(value: &Self::Value, server: &Server) -> SystemTime;
-    /// Writes an entry as JSON on one line.
-    fn json(&self, number: u64, value: &Self::Value, out: &mut String);
-    /// Writes a gap that ends with `last`.
-    fn gap(&self, last: u64, count: u64, out: &mut String);
-    fn server(&self) -> &Arc<Server>;
-}
 
 /// Answers with the events of the tree.
 pub(crate) fn events(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
@@ -58,201 +47,169 @@ pub(crate) fn logs(server: &Arc<Server>, request: &Request) -> Result<Answer, Pr
 
 /// Begins a stream at the place that the request asks for.
 fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
-    let follow = request.flag("follow")?;
-    let since = request.moment("since", SystemTime::now())?;
-    let last = request.count("last")?;
-    let ring = source.ring();
-    let after = request.header(&LAST_EVENT_ID).map(|id| number_after(id, source.server().recorder.run));
-    let from = match (after, since, last) {
-        // An id that is yet to come leads to what comes next.
-        (Some(after), ..) => after?.min(ring.next()),
-        (None, None, None) => {
-            if follow {
-                ring.next()
-            } else {
-                1
-            }
-        }
-        (None, since, last) => {
-            let server = source.server();
-            let since =
-                since.map_or(1, |since| ring.first_where(|value| at_of(&source, value, server) >= since));
-            let last = last.map_or(1, |count| ring.last_where(count, |value| source.wanted(value)));
-            since.max(last)
-        }
+    let wish = Wish {
+        follow: request.flag("follow")?,
+        since: request.moment("since", SystemTime::now())?,
+        last: request.count("last")?,
+        after: request.header(&LAST_EVENT_ID).map(id).transpose()?,
     };
+    let place = Place::new(&source, wish);
     // What happens after this moment is not part of an answer that ends.
-    let until = if follow { u64::MAX } else { ring.next() };
+    let until = if wish.follow { u64::MAX } else { source.ring().next() };
     let (sender, receiver) = mpsc::channel(2);
-    // A reader that asked for the last entries, or from a moment on, has missed nothing before.
-    let counts_missed = after_is_given(request) || (since.is_none() && last.is_none() && !follow);
-    tokio::spawn(run(source, Range { from, until, counts_missed }, sender));
+    tokio::spawn(run(Stream { source: Arc::new(source), until, sender }, place));
     Ok(answer::stream(receiver))
 }
 
-fn after_is_given(request: &Request) -> bool {
-    request.header(&LAST_EVENT_ID).is_some()
+/// Reads the id `RUN-n`.
+fn id(text: &str) -> Result<RecordId, Problem> {
+    text.parse().map_err(|_| {
+        Problem::new("bad-request", format!("Last-Event-ID is {text:?}"))
+            .expected("RUN-n, the id of an event")
+    })
 }
 
-fn at_of<S: Source>(_: &S, value: &S::Value, server: &Server) -> SystemTime {
-    S::at(value, server)
+/// A stream that is being written.
+struct Stream<S> {
+    source: Arc<S>,
+    /// The number of this run at which it ends.
+    until: u64,
+    sender: mpsc::Sender<Bytes>,
 }
 
-/// Returns the number after the id `RUN-n`. The id of another run leads to the begin of this one.
-fn number_after(id: &str, run: u64) -> Result<u64, Problem> {
-    let parts =
-        id.split_once('-').and_then(|(run, n)| Some((run.parse::<u64>().ok()?, n.parse::<u64>().ok()?)));
-    match parts {
-        Some((of, n)) if of == run => Ok(n.saturating_add(1)),
-        Some(_) => Ok(1),
-        None => Err(Problem::new("bad-request", format!("Last-Event-ID is {id:?}"))
-            .expected("RUN-n, the id of an event")),
+/// Writes entries until the stream ends or its reader has gone. A reader that memory cannot serve any more goes on with the disk.
+async fn run<S: Source>(stream: Stream<S>, mut place: Place) {
+    loop {
+        let next = match place {
+            Place::Memory(place) => stream.read_memory(place).await.map(Place::Disk),
+            Place::Disk(begin) => stream.read_disk(begin).await.map(Place::Memory),
+            Place::Last { count, since } => {
+                let source = Arc::clone(&stream.source);
+                tokio::task::spawn_blocking(move || place::of_last(&*source, count, since)).await.ok()
+            }
+        };
+        match next {
+            Some(next) => place = next,
+            None => return,
+        }
     }
 }
 
-/// Where a stream begins and ends.
-struct Range {
-    from: u64,
-    until: u64,
-    /// `true` if entries that are not kept any more count as missed.
-    counts_missed: bool,
-}
+impl<S: Source> Stream<S> {
+    fn run(&self) -> u64 {
+        self.source.server().recorder.run
+    }
 
-/// Writes entries until the stream ends or its reader has gone.
-async fn run<S: Source>(source: S, range: Range, sender: mpsc::Sender<Bytes>) {
-    let Range { mut from, until, mut counts_missed } = range;
-    let mut changes = source.ring().changes();
-    loop {
-        let ended = changes.borrow_and_update().1;
-        let batch = source.ring().read(from, BATCH);
-        let mut out = String::new();
-        if batch.missed > 0 && counts_missed {
-            source.gap(from + batch.missed - 1, batch.missed, &mut out);
-        }
-        // From now on, what is dropped before it is read is missed.
-        counts_missed = true;
-        for entry in batch.entries.iter().filter(|entry| entry.first < until) {
-            write(&source, entry, from, &mut out);
-        }
-        from = batch.next;
-        if !out.is_empty() && sender.send(out.into()).await.is_err() {
-            return;
-        }
-        if !batch.entries.is_empty() && from < until {
-            continue;
-        }
-        if ended || from >= until {
-            return;
-        }
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = sender.closed() => return,
-            () = tokio::time::sleep(KEEP_ALIVE) => {
-                if sender.send(Bytes::from_static(b": still here\n\n")).await.is_err() {
-                    return;
+    /// Writes what memory has from a place on. Returns where the disk has what memory does not have any more.
+    async fn read_memory(&self, place: InMemory) -> Option<PastBegin> {
+        let InMemory { mut from, mut counts_missed, mut is_after_disk } = place;
+        let has_past = self.source.server().recorder.past.is_some();
+        let mut changes = self.source.ring().changes();
+        loop {
+            let ended = changes.borrow_and_update().1;
+            let batch = self.source.ring().read(from, BATCH);
+            let mut out = String::new();
+            if batch.missed > 0 && counts_missed && from < self.until {
+                if has_past && !is_after_disk {
+                    return Some(PastBegin::After(RecordId { run: self.run(), n: from.saturating_sub(1) }));
+                }
+                let last = RecordId { run: self.run(), n: from + batch.missed - 1 };
+                self.source.gap(last, batch.missed, &mut out);
+            }
+            // From now on, what is dropped before it is read is missed, or read from the disk.
+            (counts_missed, is_after_disk) = (true, false);
+            for entry in batch.entries.iter().filter(|entry| entry.first < self.until) {
+                self.write(entry, from, &mut out);
+            }
+            from = batch.next;
+            if !out.is_empty() {
+                self.sender.send(out.into()).await.ok()?;
+            }
+            if !batch.entries.is_empty() && from < self.until {
+                continue;
+            }
+            if ended || from >= self.until {
+                return None;
+            }
+            tokio::select! {
+                changed = changes.changed() => changed.ok()?,
+                () = self.sender.closed() => return None,
+                () = tokio::time::sleep(KEEP_ALIVE) => {
+                    self.sender.send(Bytes::from_static(b": still here\n\n")).await.ok()?;
                 }
             }
         }
     }
-}
 
-/// Writes one entry, if it is wanted.
-fn write<S: Source>(source: &S, entry: &Entry<S::Value>, from: u64, out: &mut String) {
-    match &entry.value {
-        None => source.gap(entry.last, entry.last + 1 - entry.first.max(from), out),
-        Some(value) if source.wanted(value) => {
-            // Writing to a string does not fail.
-            let _ = write!(out, "id: {}-{}\ndata: ", source.server().recorder.run, entry.last);
-            source.json(entry.last, value, out);
-            out.push_str("\n\n");
+    /// Writes one entry, if it is wanted.
+    fn write(&self, entry: &Entry<S::Value>, from: u64, out: &mut String) {
+        let id = RecordId { run: self.run(), n: entry.last };
+        match &entry.value {
+            None => self.source.gap(id, entry.last + 1 - entry.first.max(from), out),
+            Some(value) if self.source.wanted(value) => {
+                // Writing to a string does not fail.
+                let _ = write!(out, "id: {id}\ndata: ");
+                self.source.json(entry.last, value, out);
+                out.push_str("\n\n");
+            }
+            Some(_) => {}
         }
-        Some(_) => {}
-    }
-}
-
-struct EventSource {
-    server: Arc<Server>,
-    paths: Option<Glob>,
-    /// Empty for all.
-    kinds: Vec<&'static str>,
-}
-
-impl Source for EventSource {
-    type Value = KeptEvent;
-
-    fn ring(&self) -> &Ring<KeptEvent> {
-        &self.server.recorder.events
     }
 
-    fn wanted(&self, value: &KeptEvent) -> bool {
-        (self.kinds.is_empty() || self.kinds.contains(&value.event.kind.name()))
-            && self.paths.as_ref().is_none_or(|paths| paths.matches(&value.event.path))
+    /// Writes what the disk has from a place on, up to what memory has. Returns where that is.
+    async fn read_disk(&self, begin: PastBegin) -> Option<InMemory> {
+        let ring = self.source.ring();
+        let mut reader = self.open(begin).await?;
+        let mut before = None;
+        loop {
+            let end = RecordId { run: self.run(), n: ring.first().min(self.until) };
+            let source = Arc::clone(&self.source);
+            let read = move || {
+                let piece = reader.as_mut().map(|reader| reader.read(&*source, end));
+                (reader, piece)
+            };
+            // The thread may wait for the disk. The server does not.
+            let (again, piece) = tokio::task::spawn_blocking(read).await.ok()?;
+            reader = again;
+            let piece = piece.unwrap_or(Piece { text: String::new(), is_at_end: true });
+            if !piece.text.is_empty() {
+                self.sender.send(piece.text.into()).await.ok()?;
+            } else if self.sender.is_closed() {
+                return None;
+            }
+            if !piece.is_at_end {
+                continue;
+            }
+            let seen = reader.as_ref().map(|reader| reader.seen).unwrap_or_default();
+            let place = self.after_disk(seen, begin);
+            // Memory may have moved on meanwhile. If the disk has no more, the rest is missed.
+            if ring.first() <= place.from || place.from >= self.until || before == Some(place) {
+                return Some(place);
+            }
+            before = Some(place);
+        }
     }
 
-    fn at(value: &KeptEvent, server: &Server) -> SystemTime {
-        server.tree.to_system_time(value.event.at)
-    }
-
-    fn json(&self, _: u64, value: &KeptEvent, out: &mut String) {
-        out.push_str(value.json(&self.server.tree, self.server.recorder.run));
-    }
-
-    fn gap(&self, last: u64, count: u64, out: &mut String) {
-        let run = self.server.recorder.run;
-        write_gap(run, last, &Event::lost(run, last + 1, count), out);
-    }
-
-    fn server(&self) -> &Arc<Server> {
-        &self.server
-    }
-}
-
-struct LineSource {
-    server: Arc<Server>,
-    paths: Option<Glob>,
-}
-
-impl Source for LineSource {
-    type Value = KeptLine;
-
-    fn ring(&self) -> &Ring<KeptLine> {
-        &self.server.recorder.lines
-    }
-
-    fn wanted(&self, value: &KeptLine) -> bool {
-        self.paths.as_ref().is_none_or(|paths| paths.matches(&value.path))
-    }
-
-    fn at(value: &KeptLine, _: &Server) -> SystemTime {
-        value.at
-    }
-
-    fn json(&self, number: u64, value: &KeptLine, out: &mut String) {
-        let line = value.to_wire(self.server.recorder.run, number);
-        out.push_str(&serde_json::to_string(&line).unwrap_or_default());
-    }
-
-    fn gap(&self, last: u64, count: u64, out: &mut String) {
-        let run = self.server.recorder.run;
-        let lost = OutputLine {
-            run,
-            n: last,
-            at: Timestamp(SystemTime::now()),
-            path: None,
-            attempt: None,
-            stream: "lost".to_owned(),
-            line: format!("{count} lines were lost here"),
-            count: Some(count),
+    /// Opens the history on disk. The inner value is `None` if the disk refuses; then memory has to do.
+    async fn open(&self, begin: PastBegin) -> Option<Option<PastReader>> {
+        let source = Arc::clone(&self.source);
+        let open = move || {
+            let walk = source.walk(source.server().recorder.past.as_ref()?, begin).ok()?;
+            Some(PastReader::new(walk, begin))
         };
-        write_gap(run, last, &lost, out);
+        tokio::task::spawn_blocking(open).await.ok()
     }
 
-    fn server(&self) -> &Arc<Server> {
-        &self.server
+    /// Returns where memory continues what was read from the disk.
+    fn after_disk(&self, seen: Sequence, begin: PastBegin) -> InMemory {
+        let ring = self.source.ring();
+        let (from, counts_missed) = match (seen.next_of(self.run()), begin) {
+            (Some(next), _) => (next, true),
+            (None, PastBegin::From(since)) if seen == Sequence::default() => {
+                (ring.first_where(|value| self.source.at(value) >= since), false)
+            }
+            (None, _) => (ring.begin(), true),
+        };
+        InMemory { from, counts_missed, is_after_disk: true }
     }
-}
-
-fn write_gap(run: u64, last: u64, gap: &impl serde_core::Serialize, out: &mut String) {
-    let json = serde_json::to_string(gap).unwrap_or_default();
-    let _ = write!(out, "id: {run}-{last}\ndata: {json}\n\n");
 }

@@ -128,7 +128,18 @@ impl OutputReader {
     /// If the folder cannot be listed. A file that cannot be read is counted in [`OutputLines::damage`].
     pub fn lines<'a>(&self, filter: OutputFilter<'a>) -> io::Result<OutputLines<'a>> {
         let walk = Walk::new(&self.dir, KIND, |summary| filter.range.skips(summary))?;
-        Ok(OutputLines { walk, filter })
+        Ok(OutputLines { walk, filter, begin: None })
+    }
+
+    /// Returns the wanted lines like [`lines`](Self::lines), from the first line at or after `begin` on: also later ones with
+    /// an earlier time, if the clock was set back.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn lines_from<'a>(&self, begin: SystemTime, filter: OutputFilter<'a>) -> io::Result<OutputLines<'a>> {
+        let walk = Walk::new(&self.dir, KIND, filter.range.skips_from(begin))?;
+        Ok(OutputLines { walk, filter, begin: Some(millis(begin)) })
     }
 
     /// Returns the last wanted lines, oldest first: `count` at most, at most [`MAX_LAST`], and at most [`MAX_LAST_BYTES`].
@@ -203,6 +214,8 @@ impl OutputReader {
 pub struct OutputLines<'a> {
     walk: Walk,
     filter: OutputFilter<'a>,
+    /// The time before which all is left out, until a line at or after it was found.
+    begin: Option<u64>,
 }
 
 impl OutputLines<'_> {
@@ -218,7 +231,11 @@ impl Iterator for OutputLines<'_> {
 
     fn next(&mut self) -> Option<OutputEntry> {
         loop {
-            self.walk.advance()?;
+            let stamp = self.walk.advance()?;
+            if self.begin.is_some_and(|begin| stamp.at < begin) {
+                continue;
+            }
+            self.begin = None;
             let view = LineView::read(self.walk.payload());
             if let Some(view) = view.filter(|view| self.filter.wants(view)) {
                 return Some(view.to_entry());

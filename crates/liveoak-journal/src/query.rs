@@ -7,6 +7,7 @@ use crate::files::{self, OpenDir};
 use crate::journal::KIND;
 use crate::range::Range;
 use crate::record::{Record, RecordId, RecordKind, RecordView};
+use crate::store::millis;
 use crate::walk::{Damage, Listing, Walk};
 use std::path::Path;
 use std::time::SystemTime;
@@ -151,7 +152,22 @@ impl JournalReader {
     /// If the folder cannot be listed. A file that cannot be read is counted in [`JournalEntries::damage`].
     pub fn entries<'a>(&self, filter: RecordFilter<'a>) -> io::Result<JournalEntries<'a>> {
         let walk = Walk::new(&self.dir, KIND, |summary| filter.range.skips(summary))?;
-        Ok(JournalEntries { walk, filter })
+        Ok(JournalEntries { walk, filter, begin: None })
+    }
+
+    /// Returns the wanted records like [`entries`](Self::entries), from the first record at or after `begin` on: also later
+    /// ones with an earlier time, if the clock was set back.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn entries_from<'a>(
+        &self,
+        begin: SystemTime,
+        filter: RecordFilter<'a>,
+    ) -> io::Result<JournalEntries<'a>> {
+        let walk = Walk::new(&self.dir, KIND, filter.range.skips_from(begin))?;
+        Ok(JournalEntries { walk, filter, begin: Some(millis(begin)) })
     }
 
     /// Returns the last wanted records, oldest first: `count` at most, and at most [`MAX_LAST`].
@@ -184,6 +200,8 @@ impl JournalReader {
 pub struct JournalEntries<'a> {
     walk: Walk,
     filter: RecordFilter<'a>,
+    /// The time before which all is left out, until a record at or after it was found.
+    begin: Option<u64>,
 }
 
 impl JournalEntries<'_> {
@@ -199,7 +217,11 @@ impl Iterator for JournalEntries<'_> {
 
     fn next(&mut self) -> Option<JournalEntry> {
         loop {
-            self.walk.advance()?;
+            let stamp = self.walk.advance()?;
+            if self.begin.is_some_and(|begin| stamp.at < begin) {
+                continue;
+            }
+            self.begin = None;
             let view = RecordView::read(self.walk.payload());
             if let Some(view) = view.filter(|view| self.filter.wants(view)) {
                 return Some(JournalEntry { run: view.stamp.run, record: view.to_record() });

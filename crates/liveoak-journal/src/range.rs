@@ -20,6 +20,16 @@ impl Range {
             && self.until.is_none_or(|time| stamp.at <= millis(time))
     }
 
+    /// Returns what decides which segments are left out if all before the first record at or after `begin` is. It is asked
+    /// about the segments in their order. A later segment may have earlier times, if the clock was set back.
+    pub(crate) fn skips_from(self, begin: SystemTime) -> impl FnMut(&Summary) -> bool {
+        let mut is_before = true;
+        move |summary| {
+            is_before &= summary.latest < millis(begin);
+            is_before || self.skips(summary)
+        }
+    }
+
     /// Returns `true` if it contains no record of a segment.
     pub(crate) fn skips(&self, summary: &Summary) -> bool {
         self.after.is_some_and(|id| summary.last <= (id.run, id.n))

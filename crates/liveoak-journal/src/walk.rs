@@ -99,15 +99,16 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// Begins at the oldest segment, without those for which `skip` returns `true`.
+    /// The segments are asked about in their order.
     pub(crate) fn new(
         dir: &OpenDir,
         kind: &'static str,
-        skip: impl Fn(&Summary) -> bool,
+        mut skip: impl FnMut(&Summary) -> bool,
     ) -> io::Result<Walk> {
         let listed = Listing::new(dir, kind)?.segments.into_iter();
-        let waiting =
-            listed.filter(|(_, summary)| !summary.as_ref().is_some_and(&skip)).map(|(name, _)| name);
-        Ok(Walk::over(dir, kind, waiting.collect()))
+        let waiting = listed.filter(|(_, summary)| !summary.as_ref().is_some_and(&mut skip));
+        let waiting = waiting.map(|(name, _)| name).collect();
+        Ok(Walk::over(dir, kind, waiting))
     }
 
     /// Reads these segments, and then those that are written later.

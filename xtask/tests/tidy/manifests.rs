@@ -34,6 +34,7 @@ const ARROWS: [(&str, Option<&[&str]>); 9] = [
         "liveoak-control",
         Some(&[
             "liveoak-api",
+            "liveoak-journal",
             "liveoak-runtime",
             "constant_time_eq",
             "form_urlencoded",

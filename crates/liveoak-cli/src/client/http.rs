@@ -11,13 +11,14 @@ use hyper::client::conn::http1::handshake;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use liveoak::api::Problem;
+use liveoak::api::{Problem, UNRECORDED_HEADER};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::failure::{EXIT_NO_TREE, Failure};
 use super::sse::{Parser, ServerEvent};
+use crate::output;
 
 /// How long a request that only reads may take.
 pub(crate) const READ_LIMIT: Duration = Duration::from_secs(10);
@@ -124,6 +125,12 @@ impl Server {
         let request =
             Request::post(path).header(ACCEPT, "application/json").header(CONTENT_TYPE, "application/json");
         let response = self.send(request, Bytes::from(body)).await?;
+        if let Some(why) = response.headers().get(UNRECORDED_HEADER).and_then(|why| why.to_str().ok()) {
+            let why = liveoak_config::one_line(why);
+            output::stderr(&format!(
+                "note: the answer holds, but the command is not known to be in the journal: {why}\n"
+            ));
+        }
         self.read(path, response).await
     }
 

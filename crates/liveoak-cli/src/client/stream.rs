@@ -1,7 +1,7 @@
 //! `events`, `logs`, `attach`: what has happened, and what happens from now on.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use liveoak::api::{Child, Event, OutputLine, Status, Timestamp};
 use liveoak::internal::{Either, race};
@@ -22,6 +22,8 @@ const FOLLOW_FROM: u64 = 10;
 const MAX_RETRIES: u32 = 5;
 /// The time before a broken stream is opened again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// How long a broken stream waits for the next run of its tree: longer than a service manager takes to start it again.
+const NEXT_RUN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs `liveoak events`.
 pub(crate) async fn events(args: &EventsArgs) -> Done {
@@ -166,12 +168,24 @@ impl<'a, I: Item> Printer<'a, I> {
                 StreamError::Request(error) => return Err(error.into()),
                 StreamError::Output(failure) => return Err(failure),
             }
-            // If the tree is not there any more, this says so.
-            tokio::time::sleep(RETRY_AFTER).await;
-            let _: Status = self.server.get("/v1/status").await.map_err(gone)?;
+            self.wait_for_the_tree().await?;
             output::stderr("the connection broke; going on from there\n");
             // Without an event before there was nothing to begin with.
             address = self.wanted.address(true, since.or(Some(begin)), None);
+        }
+    }
+
+    /// Waits until the tree answers again: also its next run, which begins soon after its process was killed.
+    async fn wait_for_the_tree(&self) -> Result<(), Failure> {
+        let until = Instant::now() + NEXT_RUN_WITHIN;
+        loop {
+            tokio::time::sleep(RETRY_AFTER).await;
+            match self.server.get::<Status>("/v1/status").await {
+                Ok(_) => return Ok(()),
+                Err(RequestError::Nothing(_)) if Instant::now() < until => {}
+                // If the tree is not there any more, this says so.
+                Err(error) => return Err(gone(error)),
+            }
         }
     }
 

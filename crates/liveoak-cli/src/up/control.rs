@@ -60,6 +60,9 @@ impl UpControl {
                 None
             }
         };
+        if let Some(problem) = open.as_ref().and_then(OpenControl::history_problem) {
+            status.message(Level::WARN, "no-history", problem);
+        }
         if let (Some(address), Ok(token)) =
             (open.as_ref().and_then(OpenControl::address), token_file(args, config))
         {
@@ -122,6 +125,8 @@ fn control(args: &UpArgs, config: &Config, listens: bool) -> Result<Control, Pro
     let mut control = Control::new();
     if !config.is_stdin() {
         control = control.file(&args.file);
+    } else if let Ok(folder) = state_folder(config.name.as_str(), Path::new("-")) {
+        control = control.history(folder);
     }
     if let Some(socket) = socket(args) {
         control = control.socket(socket);

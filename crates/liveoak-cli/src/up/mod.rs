@@ -59,9 +59,9 @@ use status::StatusLog;
 pub(crate) use status::json_line;
 use writer::StreamWriter;
 
-/// The threads in addition to those of the runtime: those of a tree, and six more (the second writer of output, the control server, two that
-/// start programs, one that notices suspended programs, and one for look-ups).
-const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 6;
+/// The threads in addition to those of the runtime: those of a tree, and nine more (the second writer of output, the control server, two that
+/// start programs, one that notices suspended programs, one for look-ups, two that write the history, and one that reads it).
+const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 9;
 
 /// Runs the command.
 ///

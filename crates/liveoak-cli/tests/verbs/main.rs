@@ -5,6 +5,7 @@
 mod canned;
 mod commands;
 mod fake;
+mod history;
 mod listings;
 mod real;
 mod streams;

@@ -61,8 +61,10 @@ fn the_token_survives_a_restart() {
     let (served, token) = over_tcp();
     let path = served.folder.join("token");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    let again =
-        Control::new().socket(served.folder.join("t.sock")).listen("127.0.0.1:0".parse().unwrap(), &path);
+    let again = Control::new()
+        .socket(served.folder.join("t.sock"))
+        .no_history()
+        .listen("127.0.0.1:0".parse().unwrap(), &path);
     let server = served.runtime.block_on(async { again.serve(&served.tree) }).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap().trim(), token);
     server.finish(std::time::Duration::from_secs(5));

@@ -4,6 +4,7 @@ mod access;
 mod blocked;
 mod client;
 mod commands;
+mod history;
 mod reading;
 mod streams;
 
@@ -42,7 +43,7 @@ impl Served {
     fn with(supervisor: Supervisor, change: impl FnOnce(Control, &Path) -> Control) -> Self {
         let folder = new_folder();
         let socket = folder.join("s.sock");
-        let control = change(Control::new().socket(&socket), &folder);
+        let control = change(Control::new().socket(&socket).no_history(), &folder);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (sender, served) = mpsc::channel();

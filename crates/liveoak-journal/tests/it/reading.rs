@@ -114,6 +114,21 @@ fn a_reader_that_falls_behind_goes_on_with_the_oldest_record_that_is_kept() {
 }
 
 #[test]
+fn a_query_from_a_time_on_has_all_later_records_also_those_after_the_clock_was_set_back() {
+    let dir = three_runs();
+    let journal = open_with(&dir.tree(), LogLimits { bytes: MIN_BYTES, ..LogLimits::default() });
+    let set_back = (1..=100).map(|n| Record::event(n, at(n), "started").path("/shop/0").body("{}"));
+    journal.append(&set_back.collect::<Vec<_>>(), DURABLE).unwrap();
+    let reader = JournalReader::open(dir.tree()).unwrap();
+    let from = |begin| ids(reader.entries_from(begin, RecordFilter::new()).unwrap());
+    let expected: Vec<_> = (51..=100).map(|n| (3, n)).chain((1..=100).map(|n| (4, n))).collect();
+    assert_eq!(from(at(2051)), expected);
+    assert_eq!(from(at(0)).len(), 400);
+    assert!(from(at(9999)).is_empty());
+    assert_eq!(ids(reader.entries(RecordFilter::new().since(at(2051))).unwrap()).len(), 50);
+}
+
+#[test]
 fn a_history_that_does_not_exist_and_one_without_records_are_told_apart() {
     let dir = TempDir::new();
     assert!(matches!(JournalReader::open(dir.tree()), Err(ReadError::Missing { .. })));
