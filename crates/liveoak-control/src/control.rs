@@ -1,6 +1,7 @@
 //! What is wanted of the control server, and the thread that runs it.
 
 use crate::bind::{BindError, Bound, Identity};
+use crate::diagnose::Watched;
 use crate::recorder::Recorder;
 use crate::serve::{self, Listeners};
 use crate::server::{Bucket, Server};
@@ -146,6 +147,7 @@ impl OpenControl {
             root,
             file,
             recorder,
+            watched: Watched::default(),
             token,
             bucket: Bucket::new(),
             tcp_bucket: Bucket::new(),
