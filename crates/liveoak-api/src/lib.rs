@@ -5,6 +5,7 @@
 //! - [`ROUTES`]: every route, with what it does to the world; `openapi.json` is made of it
 //! - [`Child`], [`Tree`], [`Status`], [`Explanation`], [`CheckAnswer`]: how a tree is
 //! - [`Event`], [`OutputLine`]: what happens
+//! - [`Finding`]: what is wrong in a tree
 //! - [`CommandRequest`], [`CommandResult`], [`PlanStep`]: what a caller wants, and what came of it
 //! - [`Report`]: how a tree has ended
 //! - [`Problem`]: why a request was refused
@@ -19,6 +20,7 @@ mod command;
 pub mod convert;
 mod event;
 mod explanation;
+mod finding;
 #[cfg(feature = "schema")]
 pub mod openapi;
 mod problem;
@@ -37,6 +39,7 @@ pub use explanation::{
     Backoff, CommandRecord, ExitRecord, Explanation, Limit, Spec, SpecBackoff, SpecCheck, SpecEdge, SpecNeed,
     Window,
 };
+pub use finding::{Finding, FindingKind};
 pub use problem::{CODES, Problem};
 pub use report::{FirstFailure, Report, StoppedChild, TreeFailure};
 pub use routes::{Answer, Impact, Method, Parameter, ROUTES, Route, route};

@@ -141,6 +141,7 @@ fn schemas() -> Value {
     add::<crate::Status>(&mut generator);
     add::<crate::Child>(&mut generator);
     add::<crate::Explanation>(&mut generator);
+    add::<crate::Finding>(&mut generator);
     add::<crate::CheckAnswer>(&mut generator);
     add::<crate::Waited>(&mut generator);
     add::<crate::Event>(&mut generator);

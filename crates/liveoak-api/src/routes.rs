@@ -187,6 +187,18 @@ pub const ROUTES: &[Route] = &[
         ..READS
     },
     Route {
+        path: "/v1/diagnose",
+        summary: "What is wrong in the tree, each with its evidence, since when, and the command that helps.",
+        parameters: &[parameter(
+            "path",
+            "string",
+            "Only findings about children whose path matches this pattern, and about the children below them.",
+        )],
+        answer: Answer::List("Finding"),
+        problems: &["no-such-child", "tree-ended"],
+        ..READS
+    },
+    Route {
         path: "/v1/checks/{path}",
         summary: "Asks all checks of a child, and of the children below it, once. The answers change nothing.",
         answer: Answer::List("CheckAnswer"),

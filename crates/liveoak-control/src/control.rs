@@ -1,6 +1,7 @@
 //! What is wanted of the control server, and the thread that runs it.
 
 use crate::bind::{BindError, Bound, Identity};
+use crate::diagnose::Watched;
 use crate::history::History;
 use crate::limits::DISK_THREADS;
 use crate::recorder::Recorder;
@@ -192,6 +193,7 @@ impl OpenControl {
             root,
             file,
             recorder,
+            watched: Watched::default(),
             token,
             bucket: Bucket::new(),
             tcp_bucket: Bucket::new(),

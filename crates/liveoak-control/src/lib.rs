@@ -20,6 +20,7 @@
 //! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
 //! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
+//! - `diagnose`: what is wrong in the tree
 //! - `state`: where a tree keeps what outlives it
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
 //! - `history`: what is kept on disk; `source`, `place`, `past`, `sequence`: what a stream shows, where it begins, and how it reads
@@ -29,6 +30,7 @@ mod answer;
 mod bind;
 mod command;
 mod control;
+mod diagnose;
 mod health;
 mod history;
 mod limits;

@@ -37,6 +37,14 @@ pub(crate) struct KeptLine {
 }
 
 impl KeptLine {
+    pub(crate) const fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) fn to_wire(&self, run: u64, n: u64) -> OutputLine {
         OutputLine {
             run,

@@ -3,7 +3,7 @@
 use crate::answer::{self, Answer};
 use crate::request::Request;
 use crate::server::Server;
-use crate::{command, health, read, stream};
+use crate::{command, diagnose, health, read, stream};
 use liveoak_api::{Method, Problem, ROUTES, Route};
 use std::sync::Arc;
 
@@ -66,6 +66,7 @@ async fn answer_to(server: &Arc<Server>, request: &Request) -> Result<Answer, Pr
         "/v1/children" => Ok(answer::json(&read::children(server, request)?)),
         "/v1/children/{path}" => Ok(answer::json(&read::child(server, request)?)),
         "/v1/explain/{path}" => Ok(answer::json(&read::explain(server, request)?)),
+        "/v1/diagnose" => Ok(answer::json(&diagnose::diagnose(server, request).await?)),
         "/v1/checks/{path}" => Ok(answer::json(&read::checks(server, request).await?)),
         "/v1/wait/{path}" => Ok(answer::json(&read::wait(server, request).await?)),
         "/v1/report" => Ok(answer::json(&read::report(server)?)),

@@ -79,6 +79,7 @@ impl Serving {
         let recorder = Arc::clone(&self.server.recorder);
         let tree = self.server.tree.clone();
         let mut recording = tokio::spawn(async move { recorder.record(events, begin, &tree).await });
+        let watching = tokio::spawn(crate::diagnose::watch(Arc::clone(&self.server)));
         let mut is_asked = true;
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
@@ -111,6 +112,7 @@ impl Serving {
             let _ = tokio::time::timeout(FINISH_WITHIN, &mut recording).await;
         }
         self.server.recorder.close();
+        watching.abort();
         self.begin_those_that_wait(&finishing).await;
         let Self { bound, unix, tcp, mut connections, .. } = self;
         // New callers are told at once that there is no tree any more.

@@ -1,5 +1,6 @@
 //! What the handlers of requests share.
 
+use crate::diagnose::Watched;
 use crate::limits::{REQUESTS, RUNTIME_WITHIN};
 use crate::recorder::Recorder;
 use crate::token::Token;
@@ -16,6 +17,8 @@ pub(crate) struct Server {
     /// The file that declares the tree, or the program that contains it.
     pub(crate) file: Option<String>,
     pub(crate) recorder: Arc<Recorder>,
+    /// What was seen of the programs and their disks so far.
+    pub(crate) watched: Watched,
     /// The token of callers over TCP.
     pub(crate) token: Option<Token>,
     pub(crate) bucket: Bucket,

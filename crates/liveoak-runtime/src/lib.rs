@@ -73,4 +73,5 @@ pub mod internal {
     pub use crate::util::log::{flush_log, log, log_text};
     pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};
     pub use crate::util::{Either, race};
+    pub use liveoak_core::Span;
 }

@@ -10,6 +10,7 @@
 //! * `layers` – which file may use which: no cycles, the machine's layers, the runtime's storeys.
 //! * `vocabulary` – the map in ARCHITECTURE.md: its files and functions exist, and public names are made of its words.
 //! * `bounds` – the table of bounds in ARCHITECTURE.md: each has a constant and a test.
+//! * `operations` – the page `docs/operations.md`: one entry for each state, exit and finding.
 //! * `words` – plain words in pages, comments and names of tests.
 //! * `texts` – all committed files: leftovers, machine paths, changelog, README, links.
 //!
@@ -24,6 +25,7 @@ mod forbidden;
 mod imports;
 mod layers;
 mod manifests;
+mod operations;
 mod sources;
 mod spdx;
 mod texts;

@@ -21,6 +21,11 @@ pub(crate) enum ClientCommand {
     Status(ReadArgs),
     /// Show what a child does now, and why
     Explain(ExplainArgs),
+    /// Show what is wrong in a running tree, since when, and the command that helps; exit code 1 if anything is
+    ///
+    /// It only reads. A PATH may be a pattern, and stands for the children below it, too. Everything that concerns the whole
+    /// tree is shown at the root.
+    Diagnose(DiagnoseArgs),
     /// Show what has happened in a running tree
     Events(EventsArgs),
     /// Show the output of programs
@@ -117,6 +122,16 @@ pub(crate) struct ExplainArgs {
     /// The child
     #[arg(value_name = "PATH")]
     pub(crate) path: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// The command line of `liveoak diagnose`.
+#[derive(Args, Debug)]
+pub(crate) struct DiagnoseArgs {
+    /// The child, with all children below it; the whole tree without one
+    #[arg(value_name = "PATH")]
+    pub(crate) path: Option<String>,
     #[command(flatten)]
     pub(crate) target: Target,
 }

@@ -2,7 +2,8 @@
 //!
 //! - [`args`]: their command line
 //! - [`connect`]: finds the tree; [`http`] and [`sse`] speak to it
-//! - [`list`]: `ps`, `tree`, `status`, `trees`; [`explain`]: `explain`, `checks`
+//! - [`list`]: `ps`, `tree`, `status`, `trees`; [`explain`]: `explain`, `checks`;
+//!   [`diagnose`]
 //! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed
 //! - [`command`]: `start` to `release`; [`mode`]; [`wait`]; [`down`]
 //! - [`background`]: `up -d`
@@ -16,6 +17,7 @@ mod ask;
 mod background;
 mod command;
 mod connect;
+mod diagnose;
 mod down;
 mod explain;
 mod failure;
@@ -83,6 +85,7 @@ async fn run_verb(command: ClientCommand) -> Done {
         ClientCommand::Status(args) => list::status(&args.target).await,
         ClientCommand::Trees(args) => list::trees(args.json).await,
         ClientCommand::Explain(args) => explain::explain(&args).await,
+        ClientCommand::Diagnose(args) => diagnose::run(&args).await,
         ClientCommand::Checks(args) => explain::checks(&args).await,
         ClientCommand::Events(args) => stream::events(&args).await,
         ClientCommand::Logs(args) => stream::logs(&args).await,

@@ -4,6 +4,7 @@
 
 mod canned;
 mod commands;
+mod diagnosing;
 mod fake;
 mod history;
 mod listings;

@@ -4,6 +4,7 @@ mod access;
 mod blocked;
 mod client;
 mod commands;
+mod diagnosing;
 mod history;
 mod reading;
 mod streams;

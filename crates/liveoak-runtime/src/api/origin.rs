@@ -42,6 +42,17 @@ impl TreeHandle {
         self.inner.state().live_cell(id, attempt).map(|_| pid)
     }
 
+    /// Returns the processes as which live attempts run, in the order of their numbers: the child, its attempt, and the process.
+    #[must_use]
+    pub fn pids(&self) -> Vec<(ChildId, Attempt, u32)> {
+        let mut all = self.inner.processes.all();
+        let state = self.inner.state();
+        all.retain(|(id, attempt, _)| state.live_cell(*id, *attempt).is_some());
+        drop(state);
+        all.sort_unstable_by_key(|(_, _, pid)| *pid);
+        all
+    }
+
     /// Returns what a child does now and why: its state and the reason of it, what it waits for, the use of its limit, its
     /// last exits and commands, and what is declared of it and where. `None` if there is no such child. The value prints as
     /// one screen of text.

@@ -51,6 +51,11 @@ impl Processes {
         let table = lock(&self.0);
         table.pids.get(&id).filter(|(kept, _)| *kept == attempt).map(|(_, pid)| *pid)
     }
+
+    /// Returns all entries, also those of attempts that are over.
+    pub(crate) fn all(&self) -> Vec<(ChildId, Attempt, u32)> {
+        lock(&self.0).pids.iter().map(|(id, (attempt, pid))| (*id, *attempt, *pid)).collect()
+    }
 }
 
 #[cfg(test)]
