@@ -122,7 +122,9 @@ fn problems_of(route: &Route) -> impl Iterator<Item = &'static str> {
         "foreign-user",
         "method-not-allowed",
         "too-slow",
+        "head-too-large",
         "too-many-requests",
+        "too-many-connections",
     ];
     const WITH_BODY: &[&str] = &["too-large", "wrong-type"];
     let token: &[&str] = if route.open { &[] } else { &["unauthorized"] };

@@ -60,8 +60,10 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("not-ended", 409, "the tree has not ended"),
     ("some-failed", 409, "the command did not have its effect on each child"),
     ("too-large", 413, "the request is too large"),
+    ("head-too-large", 431, "the path or the headers of the request are too long"),
     ("wrong-type", 415, "the body is no JSON"),
     ("too-many-requests", 429, "too many requests"),
+    ("too-many-connections", 503, "all connections are in use"),
     ("within-exceeded", 504, "the time to wait was over"),
     ("runtime-blocked", 503, "the runtime of the tree is blocked"),
 ];

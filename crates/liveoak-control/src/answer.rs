@@ -67,7 +67,7 @@ pub(crate) fn problem(problem: &Problem) -> Answer {
         "unauthorized" => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"liveoak\""));
         }
-        "too-many-requests" | "busy" | "runtime-blocked" => {
+        "too-many-requests" | "too-many-connections" | "busy" | "runtime-blocked" => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}

@@ -73,7 +73,9 @@ impl Control {
         let tcp = self.tcp.map(|(address, token)| open_tcp(address, &token)).transpose()?;
         let (tcp, token) = tcp.map_or((None, None), |(tcp, token)| (Some(tcp), Some(token)));
         let file = match identity {
-            Identity::File(file) | Identity::Program(file) => Some(file).filter(|file| !file.is_empty()),
+            Identity::File(file) | Identity::Program(file) if file.is_empty() => None,
+            // Text on the wire is UTF-8.
+            Identity::File(file) | Identity::Program(file) => Some(file.to_string_lossy().into_owned()),
         };
         Ok(OpenControl { listeners: Listeners { bound, unix, tcp }, token, file })
     }
@@ -89,7 +91,7 @@ impl Control {
     fn identity(&self) -> Result<Identity, ControlError> {
         let absolute = |path: &FilePath| {
             let full = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-            full.map(|path| path.to_string_lossy().into_owned())
+            full.map(PathBuf::into_os_string)
         };
         match &self.file {
             Some(path) => {

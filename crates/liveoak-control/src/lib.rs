@@ -17,6 +17,7 @@
 //! [`TreeHandle`](liveoak_runtime::TreeHandle); it decides nothing about the tree.
 //!
 //! - `control`: what is wanted, and the thread; `serve` accepts connections; `server` is what handlers share
+//! - `connection`: bounds connections, and serves one; `refusal`: makes problems of what hyper refuses by itself
 //! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
 //! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
@@ -26,6 +27,7 @@
 mod answer;
 mod bind;
 mod command;
+mod connection;
 mod control;
 mod health;
 mod limits;
@@ -33,6 +35,7 @@ mod lock;
 mod metrics;
 mod read;
 mod recorder;
+mod refusal;
 mod request;
 mod ring;
 mod routes;

@@ -16,8 +16,7 @@ pub fn state_folder(name: &str, file: &Path) -> io::Result<PathBuf> {
     // A program that was started without any variables keeps it beside its socket.
     let home = home.map_or_else(|| crate::socket::own_folder().map_err(|(_, error)| error), Ok)?;
     let file = std::fs::canonicalize(file).or_else(|_| std::path::absolute(file))?;
-    let folder =
-        home.join("liveoak/trees").join(format!("{name}-{:08x}", short_hash(&file.to_string_lossy())));
+    let folder = home.join("liveoak/trees").join(format!("{name}-{:08x}", short_hash(file.as_os_str())));
     std::fs::create_dir_all(folder.parent().unwrap_or(&folder))?;
     match rustix::fs::mkdir(&folder, Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(folder),

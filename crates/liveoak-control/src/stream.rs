@@ -36,7 +36,7 @@ trait Source: Send + Sync + 'static {
 }
 
 /// Answers with the events of the tree.
-pub(crate) fn events(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
+pub(crate) async fn events(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
     let mut kinds = Vec::new();
     for kind in request.parameter("kind").unwrap_or_default().split(',').filter(|kind| !kind.is_empty()) {
         let Some(known) = EVENT_KINDS.iter().find(|known| **known == kind) else {
@@ -47,25 +47,26 @@ pub(crate) fn events(server: &Arc<Server>, request: &Request) -> Result<Answer, 
         kinds.push(*known);
     }
     let paths = request.pattern("path", server.name())?;
-    begin(EventSource { server: Arc::clone(server), paths, kinds }, request)
+    begin(EventSource { server: Arc::clone(server), paths, kinds }, request).await
 }
 
 /// Answers with the output of the programs.
-pub(crate) fn logs(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
+pub(crate) async fn logs(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
     let paths = request.pattern("path", server.name())?;
-    begin(LineSource { server: Arc::clone(server), paths }, request)
+    begin(LineSource { server: Arc::clone(server), paths }, request).await
 }
 
 /// Begins a stream at the place that the request asks for.
-fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
+async fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
     let follow = request.flag("follow")?;
     let since = request.moment("since", SystemTime::now())?;
     let last = request.count("last")?;
     let ring = source.ring();
-    let after = request.header(&LAST_EVENT_ID).map(|id| number_after(id, source.server().recorder.run));
+    let id = request.header(&LAST_EVENT_ID)?;
+    let after = id.map(|id| number_after(id, source.server().recorder.run)).transpose()?;
     let from = match (after, since, last) {
         // An id that is yet to come leads to what comes next.
-        (Some(after), ..) => after?.min(ring.next()),
+        (Some(after), ..) => after.min(ring.next()),
         (None, None, None) => {
             if follow {
                 ring.next()
@@ -75,9 +76,14 @@ fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
         }
         (None, since, last) => {
             let server = source.server();
-            let since =
-                since.map_or(1, |since| ring.first_where(|value| at_of(&source, value, server) >= since));
-            let last = last.map_or(1, |count| ring.last_where(count, |value| source.wanted(value)));
+            let since = match since {
+                Some(since) => ring.first_where(|value| at_of(&source, value, server) >= since).await,
+                None => 1,
+            };
+            let last = match last {
+                Some(count) => ring.last_where(count, |value| source.wanted(value)).await,
+                None => 1,
+            };
             since.max(last)
         }
     };
@@ -85,13 +91,9 @@ fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
     let until = if follow { u64::MAX } else { ring.next() };
     let (sender, receiver) = mpsc::channel(2);
     // A reader that asked for the last entries, or from a moment on, has missed nothing before.
-    let counts_missed = after_is_given(request) || (since.is_none() && last.is_none() && !follow);
+    let counts_missed = after.is_some() || (since.is_none() && last.is_none() && !follow);
     tokio::spawn(run(source, Range { from, until, counts_missed }, sender));
     Ok(answer::stream(receiver))
-}
-
-fn after_is_given(request: &Request) -> bool {
-    request.header(&LAST_EVENT_ID).is_some()
 }
 
 fn at_of<S: Source>(_: &S, value: &S::Value, server: &Server) -> SystemTime {
@@ -139,6 +141,8 @@ async fn run<S: Source>(source: S, range: Range, sender: mpsc::Sender<Bytes>) {
             return;
         }
         if !batch.entries.is_empty() && from < until {
+            // A filter that nothing passes must not keep others waiting.
+            tokio::task::yield_now().await;
             continue;
         }
         if ended || from >= until {

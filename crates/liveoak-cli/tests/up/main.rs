@@ -7,6 +7,7 @@
 mod asked;
 mod background;
 mod bad_files;
+mod control;
 mod elsewhere;
 mod endings;
 mod environment;

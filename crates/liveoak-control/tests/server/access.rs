@@ -83,6 +83,10 @@ fn a_body_that_is_too_large_or_no_json_is_refused() {
     assert_eq!(post("", "").code(), "bad-request");
     let large = format!("{{\"paths\":[\"{}\"]}}", "x".repeat(300 * 1024));
     assert_eq!(post("", &large).code(), "too-large");
+    for array in ["[[\"web\"]]", " [[\"web\"],null,null,null,false]", "[]"] {
+        assert_eq!(post("", array).code(), "bad-request", "{array}");
+    }
+    assert_eq!(get(&served.socket, "/v1/children/web").json()["state"], "running", "nothing was stopped");
     let not_utf8 = get(&served.socket, "/v1/children/%FF");
     assert_eq!(not_utf8.code(), "bad-request");
 }
