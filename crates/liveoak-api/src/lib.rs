@@ -7,6 +7,7 @@
 //! - [`Event`], [`OutputLine`]: what happens
 //! - [`CommandRequest`], [`CommandResult`], [`PlanStep`]: what a caller wants, and what came of it
 //! - [`Report`]: how a tree has ended
+//! - [`Login`]: how a browser gets in
 //! - [`Problem`]: why a request was refused
 //! - [`convert`] (feature `convert`): makes these types of the library's values; no other file does
 //!
@@ -19,6 +20,7 @@ mod command;
 pub mod convert;
 mod event;
 mod explanation;
+mod login;
 #[cfg(feature = "schema")]
 pub mod openapi;
 mod problem;
@@ -37,6 +39,7 @@ pub use explanation::{
     Backoff, CommandRecord, ExitRecord, Explanation, Limit, Spec, SpecBackoff, SpecCheck, SpecEdge, SpecNeed,
     Window,
 };
+pub use login::Login;
 pub use problem::{CODES, Problem};
 pub use report::{FirstFailure, Report, StoppedChild, TreeFailure};
 pub use routes::{Answer, Impact, Method, Parameter, ROUTES, Route, route};

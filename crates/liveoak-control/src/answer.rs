@@ -2,7 +2,10 @@
 
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Bytes, Frame};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Response, StatusCode};
 use liveoak_api::{Method, Problem};
 use serde_core::Serialize;
@@ -10,6 +13,9 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
+
+/// Which pages may use an answer.
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The body of an answer.
 pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -23,6 +29,9 @@ fn answer(status: StatusCode, kind: &'static str, body: AnswerBody) -> Answer {
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     // An answer shows one moment.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Programs write some of the text: no browser may take it for a page or a script, and no page of another origin may use it.
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer.headers_mut().insert(CORP, HeaderValue::from_static("same-origin"));
     answer
 }
 
@@ -50,6 +59,19 @@ pub(crate) fn text(status: StatusCode, text: String) -> Answer {
 /// Returns metrics in the text format of Prometheus.
 pub(crate) fn metrics(text: String) -> Answer {
     answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", full(text))
+}
+
+/// Returns a redirect to another route of this server, which a browser follows with `cookie`.
+pub(crate) fn redirect(to: &'static str, cookie: Option<&str>) -> Answer {
+    let mut answer = answer(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", full(format!("see {to}\n")));
+    let headers = answer.headers_mut();
+    headers.insert(LOCATION, HeaderValue::from_static(to));
+    // The address of this answer is a secret, even if it was used.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Some(Ok(cookie)) = cookie.map(HeaderValue::from_str) {
+        headers.insert(SET_COOKIE, cookie);
+    }
+    answer
 }
 
 /// Returns a stream of server-sent events.

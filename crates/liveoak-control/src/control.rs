@@ -1,10 +1,10 @@
 //! What is wanted of the control server, and the thread that runs it.
 
 use crate::bind::{BindError, Bound, Identity};
+use crate::login::TcpAccess;
 use crate::recorder::Recorder;
 use crate::serve::{self, Listeners};
 use crate::server::{Bucket, Server};
-use crate::token::Token;
 use liveoak_runtime::{PollLimit, Supervisor, TreeHandle};
 use std::fmt;
 use std::io;
@@ -71,13 +71,13 @@ impl Control {
         let identity = self.identity()?;
         let (bound, unix) = Bound::open(name, &identity, self.socket.as_deref())?;
         let tcp = self.tcp.map(|(address, token)| open_tcp(address, &token)).transpose()?;
-        let (tcp, token) = tcp.map_or((None, None), |(tcp, token)| (Some(tcp), Some(token)));
+        let (tcp, access) = tcp.map_or((None, None), |(tcp, access)| (Some(tcp), Some(access)));
         let file = match identity {
             Identity::File(file) | Identity::Program(file) if file.is_empty() => None,
             // Text on the wire is UTF-8.
             Identity::File(file) | Identity::Program(file) => Some(file.to_string_lossy().into_owned()),
         };
-        Ok(OpenControl { listeners: Listeners { bound, unix, tcp }, token, file })
+        Ok(OpenControl { listeners: Listeners { bound, unix, tcp }, access, file })
     }
 
     /// Opens the socket and starts the server of a tree: [`open`](Self::open) and [`OpenControl::serve`].
@@ -110,7 +110,7 @@ impl Control {
 #[derive(Debug)]
 pub struct OpenControl {
     listeners: Listeners,
-    token: Option<Token>,
+    access: Option<Arc<TcpAccess>>,
     file: Option<String>,
 }
 
@@ -127,6 +127,13 @@ impl OpenControl {
         self.listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
     }
 
+    /// Returns a new one-time address for a browser, if there is a TCP address: it gives the browser that opens it a cookie, with
+    /// which it may do what a caller with the token may do.
+    #[must_use]
+    pub fn login_address(&self) -> Option<String> {
+        login_address(self.access.as_deref())
+    }
+
     /// Starts the server of a tree, on a thread of its own. Called in [`Supervisor::on_begin`], it records everything from the
     /// first event on; later, it records what comes from then on.
     ///
@@ -134,7 +141,7 @@ impl OpenControl {
     /// When the thread or its runtime cannot be had. Nothing is left open then.
     pub fn serve(self, tree: &TreeHandle) -> Result<ControlServer, ControlError> {
         let (socket, address) = (self.socket().to_path_buf(), self.address());
-        let Self { listeners, token, file } = self;
+        let Self { listeners, access, file } = self;
         let (snapshot, events) = tree.watch();
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let recorder = Recorder::new(u64::try_from(run).unwrap_or_default(), snapshot.number + 1);
@@ -148,25 +155,32 @@ impl OpenControl {
             root,
             file,
             recorder,
-            token,
+            access: access.clone(),
             bucket: Bucket::new(),
             tcp_bucket: Bucket::new(),
         });
         let thread = spawn(server, listeners, events, stopped)?;
-        Ok(ControlServer { socket, address, stop, thread: Some(thread) })
+        Ok(ControlServer { socket, address, access, stop, thread: Some(thread) })
     }
 }
 
-fn open_tcp(address: SocketAddr, token: &FilePath) -> Result<(TcpListener, Token), ControlError> {
-    let token =
-        Token::of_file(token).map_err(|error| ControlError::Token { path: token.to_path_buf(), error })?;
+fn login_address(access: Option<&TcpAccess>) -> Option<String> {
+    Some(access?.new_login().ok()?.address)
+}
+
+fn open_tcp(address: SocketAddr, token: &FilePath) -> Result<(TcpListener, Arc<TcpAccess>), ControlError> {
     let listen = || {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    let listener = listen().map_err(|error| ControlError::Tcp { address, error })?;
-    Ok((listener, token))
+    let failed = |error| ControlError::Tcp { address, error };
+    let listener = listen().map_err(failed)?;
+    // The port is known only now if any was asked for.
+    let address = listener.local_addr().map_err(failed)?;
+    let access = TcpAccess::of_files(token, address);
+    let access = access.map_err(|(path, error)| ControlError::Token { path, error })?;
+    Ok((listener, Arc::new(access)))
 }
 
 /// Starts the thread of a server, and waits until its runtime exists.
@@ -211,7 +225,7 @@ fn spawn(
 pub enum ControlError {
     /// The unix socket.
     Bind(BindError),
-    /// The file of the token.
+    /// The file of the token, or that of the cookie beside it.
     Token {
         /// The file.
         path: PathBuf,
@@ -253,6 +267,7 @@ impl std::error::Error for ControlError {}
 pub struct ControlServer {
     socket: PathBuf,
     address: Option<SocketAddr>,
+    access: Option<Arc<TcpAccess>>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -268,6 +283,12 @@ impl ControlServer {
     #[must_use]
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Returns a new one-time address for a browser, if there is a TCP address. It can be opened once, within ten minutes.
+    #[must_use]
+    pub fn login_address(&self) -> Option<String> {
+        login_address(self.access.as_deref())
     }
 
     /// Waits until the server has ended with its tree, and its last answers were read: at most `within`. The answer to a

@@ -18,7 +18,7 @@
 //!
 //! - `control`: what is wanted, and the thread; `serve` accepts connections; `server` is what handlers share
 //! - `connection`: bounds connections, and serves one; `refusal`: makes problems of what hyper refuses by itself
-//! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
+//! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`, `login`: the same for TCP, and for browsers
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
 //! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
 //! - `state`: where a tree keeps what outlives it
@@ -32,6 +32,7 @@ mod control;
 mod health;
 mod limits;
 mod lock;
+mod login;
 mod metrics;
 mod read;
 mod recorder;

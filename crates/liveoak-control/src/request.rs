@@ -11,6 +11,17 @@ use percent_encoding::percent_decode_str;
 use serde_core::de::DeserializeOwned;
 use std::time::{Duration, SystemTime};
 
+/// Who asks, and for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    /// `true` if the caller may read the tree: it came over the unix socket, or has the token or the cookie.
+    pub(crate) is_trusted: bool,
+    /// `true` if the caller came over the unix socket.
+    pub(crate) is_local: bool,
+    /// `true` if only the head of the answer is asked for.
+    pub(crate) only_head: bool,
+}
+
 /// A request that may be answered: its route is known, and its caller is allowed to ask.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -20,8 +31,7 @@ pub(crate) struct Request {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
-    /// `true` if the caller may read the tree: it came over the unix socket, or has a token.
-    pub(crate) is_trusted: bool,
+    pub(crate) from: Caller,
 }
 
 impl Request {
@@ -32,7 +42,7 @@ impl Request {
         query: Option<&str>,
         headers: HeaderMap,
         body: Bytes,
-        is_trusted: bool,
+        from: Caller,
     ) -> Result<Self, Problem> {
         let Ok(child) = percent_decode_str(tail).decode_utf8() else {
             return Err(Problem::new("bad-request", "the path of the child is not UTF-8").expected("UTF-8"));
@@ -51,7 +61,12 @@ impl Request {
                 return Err(Problem::new("bad-request", format!("the parameter {name} stands twice")));
             }
         }
-        Ok(Self { route, child: child.into_owned(), query, headers, body, is_trusted })
+        if route.body.is_none() && !body.is_empty() {
+            return Err(
+                Problem::new("bad-request", format!("{} has no body", route.path)).expected("no body")
+            );
+        }
+        Ok(Self { route, child: child.into_owned(), query, headers, body, from })
     }
 
     /// Returns a parameter of the query.

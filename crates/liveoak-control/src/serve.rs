@@ -4,7 +4,7 @@ use crate::answer::{self, Answer};
 use crate::bind::Bound;
 use crate::connection::{Activity, Connections, Room, serve};
 use crate::limits::{FINISH_WITHIN, MAX_CONNECTIONS};
-use crate::request::{Request, read_body};
+use crate::request::{Caller, Request, read_body};
 use crate::routes::{self, Found};
 use crate::server::Server;
 use crate::tcp;
@@ -202,15 +202,21 @@ async fn route(
         Found::Other(route) => return Ok(answer::wrong_method(route.path, route.method)),
         Found::Nothing => return Err(routes::nothing(head.uri.path())),
     };
-    let has_token = || server.token.as_ref().is_some_and(|token| tcp::has_token(&head.headers, token));
-    let is_trusted = peer == Peer::Owner || has_token();
+    let is_trusted = match &server.access {
+        _ if peer == Peer::Owner => true,
+        Some(access) => tcp::is_trusted(&head.headers, route.method, access)?,
+        None => false,
+    };
     if !is_trusted && !route.open {
         let problem = Problem::new("unauthorized", "this request has no valid token");
-        return Err(
-            problem.expected("the header `Authorization: Bearer TOKEN`, with the token of the token file")
-        );
+        return Err(problem.expected(
+            "the header `Authorization: Bearer TOKEN`, with the token of the token file, or the cookie of a one-time address \
+             (`liveoak login` prints one)",
+        ));
     }
     let body = read_body(body).await?;
-    let request = Request::new(route, tail, head.uri.query(), head.headers, body, is_trusted)?;
+    let from =
+        Caller { is_trusted, is_local: peer == Peer::Owner, only_head: head.method == hyper::Method::HEAD };
+    let request = Request::new(route, tail, head.uri.query(), head.headers, body, from)?;
     routes::handle(server, request).await
 }

@@ -1,8 +1,8 @@
 //! What the handlers of requests share.
 
 use crate::limits::{REQUESTS, RUNTIME_WITHIN};
+use crate::login::TcpAccess;
 use crate::recorder::Recorder;
-use crate::token::Token;
 use liveoak_api::Problem;
 use liveoak_runtime::{Path, TreeHandle};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,8 @@ pub(crate) struct Server {
     /// The file that declares the tree, or the program that contains it.
     pub(crate) file: Option<String>,
     pub(crate) recorder: Arc<Recorder>,
-    /// The token of callers over TCP.
-    pub(crate) token: Option<Token>,
+    /// What callers over TCP must have, if the server listens there.
+    pub(crate) access: Option<Arc<TcpAccess>>,
     pub(crate) bucket: Bucket,
     /// The bucket of requests over TCP.
     pub(crate) tcp_bucket: Bucket,

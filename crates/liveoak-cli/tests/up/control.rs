@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{TestDir, Up};
+use crate::support::{Stream, TestDir, Up};
 
 const STEADY: &str = "[child.a]\ncommand = [\"sleep\", \"1000\"]\n";
 
@@ -136,6 +136,43 @@ fn without_the_address_of_listen_the_tree_runs_and_says_so() {
     up.is_ready();
     assert_eq!(run(&mut dir.verb(&["ps"])).0, Some(0), "the socket is there");
     up.stop().with_code(0);
+}
+
+#[test]
+fn a_tree_that_listens_prints_an_address_that_a_browser_can_open_once() {
+    let dir = TestDir::of(STEADY);
+    let up = dir.up(&["--listen", "127.0.0.1:0"]);
+    let printed = up.until(Stream::Stderr, "address", |lines| {
+        lines
+            .iter()
+            .find_map(|line| Some(line.split("a browser can open ").nth(1)?.split(' ').next()?.to_owned()))
+    });
+    up.is_ready();
+    let (code, out, errors) = run(&mut dir.verb(&["login"]));
+    assert_eq!(code, Some(0), "{errors}");
+    let status = |address: &str| {
+        let rest = address.trim_end().strip_prefix("http://").expect("an address");
+        let (host, path) = rest.split_once('/').expect("a path");
+        let mut stream = TcpStream::connect(host).expect("it listens");
+        write!(stream, "GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).expect("a status").to_owned()
+    };
+    for address in [&printed, &out] {
+        assert_eq!(status(address), "303", "{address}");
+        assert_eq!(status(address), "410", "{address}");
+    }
+    let (_, json, _) = run(&mut dir.verb(&["login", "--json"]));
+    let login: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(login["expires_s"], 600.0);
+    up.stop().with_code(0);
+    let deaf = dir.up(&[]);
+    deaf.is_ready();
+    let (code, _, errors) = run(&mut dir.verb(&["login"]));
+    assert_eq!(code, Some(1));
+    assert!(errors.contains("listens on no TCP address") && errors.contains("--listen"), "{errors}");
+    deaf.stop().with_code(0);
 }
 
 /// Needs root and `setpriv`.

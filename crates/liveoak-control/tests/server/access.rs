@@ -5,7 +5,7 @@ use crate::{Served, shop};
 use liveoak_control::Control;
 use std::os::unix::fs::PermissionsExt as _;
 
-fn over_tcp() -> (Served, String) {
+pub(crate) fn over_tcp() -> (Served, String) {
     let address = "127.0.0.1:0".parse().unwrap();
     let served =
         Served::with(shop(), |control, folder| control.listen(address, folder.join("token"))).ready();
@@ -13,7 +13,7 @@ fn over_tcp() -> (Served, String) {
     (served, token)
 }
 
-fn ask(served: &Served, route: &str, host: &str, more: &str) -> (u16, String) {
+pub(crate) fn ask(served: &Served, route: &str, host: &str, more: &str) -> (u16, String) {
     let address = served.server.as_ref().unwrap().address().unwrap();
     let host = host.replace("PORT", &address.port().to_string());
     let more = more.replace("PORT", &address.port().to_string());

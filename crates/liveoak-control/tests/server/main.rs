@@ -4,6 +4,7 @@ mod access;
 mod blocked;
 mod client;
 mod commands;
+mod logins;
 mod reading;
 mod streams;
 
