@@ -8,6 +8,7 @@
 //! - [`Finding`]: what is wrong in a tree
 //! - [`CommandRequest`], [`CommandResult`], [`PlanStep`]: what a caller wants, and what came of it
 //! - [`Report`]: how a tree has ended
+//! - [`Login`]: how a browser gets in
 //! - [`Problem`]: why a request was refused
 //! - [`convert`] (feature `convert`): makes these types of the library's values; no other file does
 //!
@@ -21,6 +22,7 @@ pub mod convert;
 mod event;
 mod explanation;
 mod finding;
+mod login;
 #[cfg(feature = "schema")]
 pub mod openapi;
 mod problem;
@@ -40,6 +42,7 @@ pub use explanation::{
     Window,
 };
 pub use finding::{Finding, FindingKind};
+pub use login::Login;
 pub use problem::{CODES, Problem};
 pub use report::{FirstFailure, Report, StoppedChild, TreeFailure};
 pub use routes::{Answer, Impact, Method, Parameter, ROUTES, Route, route};

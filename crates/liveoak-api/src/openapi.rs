@@ -27,7 +27,11 @@ pub fn document() -> Value {
             "schemas": schemas(),
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer" },
-                "cookie": { "type": "apiKey", "in": "cookie", "name": "liveoak" },
+                "cookie": {
+                    "type": "apiKey", "in": "cookie", "name": "liveoak-PORT",
+                    "description": "The cookie that a one-time address sets; PORT is the port of the tree, because browsers \
+                        do not tell ports apart. A POST with it needs an `Origin` that is the address itself.",
+                },
             },
         },
     })
@@ -91,9 +95,15 @@ fn responses(route: &Route) -> Value {
         }),
         Answer::Text => json!({ "text/plain": { "schema": { "type": "string" } } }),
         Answer::Document => json!({ "application/json": { "schema": { "type": "object" } } }),
+        Answer::Redirect => Value::Null,
     };
     let mut responses = Map::new();
-    responses.insert("200".to_owned(), json!({ "description": "Done.", "content": content }));
+    if route.answer == Answer::Redirect {
+        let location = json!({ "Location": { "schema": { "type": "string" } } });
+        responses.insert("303".to_owned(), json!({ "description": "The tree.", "headers": location }));
+    } else {
+        responses.insert("200".to_owned(), json!({ "description": "Done.", "content": content }));
+    }
     if route.answer == Answer::Text && route.open {
         let text = json!({ "text/plain": { "schema": { "type": "string" } } });
         responses.insert("503".to_owned(), json!({ "description": "Not so.", "content": text }));
@@ -122,7 +132,9 @@ fn problems_of(route: &Route) -> impl Iterator<Item = &'static str> {
         "foreign-user",
         "method-not-allowed",
         "too-slow",
+        "head-too-large",
         "too-many-requests",
+        "too-many-connections",
     ];
     const WITH_BODY: &[&str] = &["too-large", "wrong-type"];
     let token: &[&str] = if route.open { &[] } else { &["unauthorized"] };
@@ -147,6 +159,7 @@ fn schemas() -> Value {
     add::<crate::Event>(&mut generator);
     add::<crate::OutputLine>(&mut generator);
     add::<crate::Report>(&mut generator);
+    add::<crate::Login>(&mut generator);
     add::<crate::CommandRequest>(&mut generator);
     add::<crate::CommandResult>(&mut generator);
     add::<crate::ModeRequest>(&mut generator);

@@ -71,6 +71,8 @@ pub enum Answer {
     Text,
     /// A JSON document without a type of its own.
     Document,
+    /// A redirect to another route, with a cookie.
+    Redirect,
 }
 
 /// One route.
@@ -307,6 +309,23 @@ pub const ROUTES: &[Route] = &[
         problems: &["tree-ended"],
         ..COMMAND
     },
+    Route {
+        method: Method::Post,
+        path: "/v1/logins",
+        summary: "Makes a one-time address for a browser. Only over the unix socket.",
+        answer: Answer::One("Login"),
+        problems: &["socket-only", "no-address"],
+        ..READS
+    },
+    Route {
+        path: "/login",
+        summary: "The one-time address: sets the cookie of a browser, and leads it to the tree.",
+        parameters: &[parameter("code", "string", "The code of the address. It is good once.")],
+        answer: Answer::Redirect,
+        problems: &["login-over"],
+        open: true,
+        ..READS
+    },
     Route { path: "/v1/openapi.json", summary: "The description of this interface: OpenAPI 3.1.", ..READS },
     Route {
         path: "/healthz",
@@ -345,8 +364,10 @@ mod tests {
     fn every_route_has_a_summary_and_known_codes_and_only_posts_have_effects() {
         for route in ROUTES {
             assert!(route.summary.ends_with('.'), "{}", route.path);
-            assert_eq!(route.impacts.is_empty(), route.method == Method::Get, "{}", route.path);
-            assert_eq!(route.body.is_some(), route.method == Method::Post, "{}", route.path);
+            // An address for a browser concerns no child.
+            let changes_the_tree = route.method == Method::Post && route.path != "/v1/logins";
+            assert_eq!(route.impacts.is_empty(), !changes_the_tree, "{}", route.path);
+            assert_eq!(route.body.is_some(), changes_the_tree, "{}", route.path);
             for code in route.problems {
                 assert!(crate::CODES.iter().any(|(known, ..)| known == code), "{}: {code}", route.path);
             }

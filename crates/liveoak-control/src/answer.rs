@@ -3,7 +3,8 @@
 use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Bytes, Frame};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use liveoak_api::{Method, Problem};
@@ -15,6 +16,8 @@ use tokio::sync::mpsc;
 
 /// The header of an answer to a command that was carried out, but is not known to be in the journal: the reason.
 const UNRECORDED: HeaderName = HeaderName::from_static(liveoak_api::UNRECORDED_HEADER);
+/// Which pages may use an answer.
+const CORP: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The body of an answer.
 pub(crate) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -28,6 +31,9 @@ fn answer(status: StatusCode, kind: &'static str, body: AnswerBody) -> Answer {
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     // An answer shows one moment.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Programs write some of the text: no browser may take it for a page or a script, and no page of another origin may use it.
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer.headers_mut().insert(CORP, HeaderValue::from_static("same-origin"));
     answer
 }
 
@@ -57,6 +63,19 @@ pub(crate) fn metrics(text: String) -> Answer {
     answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", full(text))
 }
 
+/// Returns a redirect to another route of this server, which a browser follows with `cookie`.
+pub(crate) fn redirect(to: &'static str, cookie: Option<&str>) -> Answer {
+    let mut answer = answer(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", full(format!("see {to}\n")));
+    let headers = answer.headers_mut();
+    headers.insert(LOCATION, HeaderValue::from_static(to));
+    // The address of this answer is a secret, even if it was used.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Some(Ok(cookie)) = cookie.map(HeaderValue::from_str) {
+        headers.insert(SET_COOKIE, cookie);
+    }
+    answer
+}
+
 /// Returns a stream of server-sent events.
 pub(crate) fn stream(chunks: mpsc::Receiver<Bytes>) -> Answer {
     answer(StatusCode::OK, "text/event-stream", Chunks(chunks).boxed_unsync())
@@ -72,7 +91,7 @@ pub(crate) fn problem(problem: &Problem) -> Answer {
         "unauthorized" => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"liveoak\""));
         }
-        "too-many-requests" | "busy" | "runtime-blocked" => {
+        "too-many-requests" | "too-many-connections" | "busy" | "runtime-blocked" => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}

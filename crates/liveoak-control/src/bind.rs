@@ -7,9 +7,11 @@
 use crate::lock::{Lock, Owner};
 use crate::socket::own_folder;
 use rustix::net::sockopt::socket_peercred;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::Permissions;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -21,13 +23,13 @@ const MAX_PATH: usize = 107;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// A file: it can run once at a time.
-    File(String),
+    File(OsString),
     /// A program that contains a tree, or a file from the standard input: it can run any number of times.
-    Program(String),
+    Program(OsString),
 }
 
 impl Identity {
-    fn text(&self) -> &str {
+    fn text(&self) -> &OsStr {
         match self {
             Self::File(text) | Self::Program(text) => text,
         }
@@ -172,7 +174,7 @@ fn take(path: PathBuf, identity: &Identity) -> Result<Result<Lock, Owner>, BindE
 fn running(owner: Owner, identity: &Identity, socket: PathBuf) -> BindError {
     let is_same = matches!(identity, Identity::File(file) if *file == owner.text);
     let file = match is_same || !owner.text.is_empty() {
-        true => owner.text,
+        true => owner.text.to_string_lossy().into_owned(),
         false => "another tree".to_owned(),
     };
     BindError::Running { pid: owner.pid, file, socket }
@@ -223,9 +225,10 @@ fn candidates(name: &str, identity: &Identity) -> Result<Vec<PathBuf>, BindError
     Ok(vec![socket(name.to_owned()), socket(other)])
 }
 
-/// Returns a short hash of a text that is the same in every version: FNV-1a of 32 bits.
-pub(crate) fn short_hash(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+/// Returns a short hash of a text that is the same in every version: FNV-1a of 32 bits. Two paths differ in it also where they
+/// are not UTF-8.
+pub(crate) fn short_hash(text: &OsStr) -> u32 {
+    text.as_bytes().iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 
 fn lock_path(socket: &Path) -> PathBuf {
@@ -248,8 +251,8 @@ pub fn socket_of(pid: u32, wanted: Option<&Path>) -> Option<PathBuf> {
 
 /// Returns the file of the tree, or the program that contains it, that serves a socket, although it may not answer.
 #[must_use]
-pub fn file_of(socket: &Path) -> Option<String> {
-    Lock::owner(&lock_path(socket)).map(|owner| owner.text)
+pub fn file_of(socket: &Path) -> Option<PathBuf> {
+    Lock::owner(&lock_path(socket)).map(|owner| PathBuf::from(owner.text))
 }
 
 #[cfg(test)]
@@ -298,7 +301,7 @@ mod tests {
     #[test]
     fn a_file_runs_once_whatever_its_tree_and_its_socket_are_called() {
         let folder = folder("once");
-        let file = Identity::File(format!("{}/liveoak.toml", folder.display()));
+        let file = Identity::File(folder.join("liveoak.toml").into());
         let (first, _listener) = Bound::open("a", &file, Some(&folder.join("a.sock"))).unwrap();
         let again = Bound::open("b", &file, Some(&folder.join("b.sock"))).unwrap_err();
         assert!(matches!(again, BindError::Running { pid, .. } if pid == std::process::id()), "{again}");

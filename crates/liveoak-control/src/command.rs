@@ -5,6 +5,7 @@
 
 use crate::answer::{self, Answer};
 use crate::history::GivenCommand;
+use crate::limits::MAX_PATTERNS;
 use crate::read::{duration, no_such_child};
 use crate::request::{Request, full_path, nearest, pattern};
 use crate::server::Server;
@@ -85,6 +86,10 @@ fn patterns(server: &Server, paths: &[String]) -> Result<Vec<Glob>, Problem> {
     if paths.is_empty() {
         let problem = Problem::new("bad-request", "`paths` is empty");
         return Err(problem.expected("at least one path or pattern"));
+    }
+    if paths.len() > MAX_PATTERNS {
+        let problem = Problem::new("bad-request", format!("`paths` has {} entries", paths.len()));
+        return Err(problem.expected(format!("at most {MAX_PATTERNS}")));
     }
     let snapshot = server.tree.snapshot();
     let one = |text: &String| {

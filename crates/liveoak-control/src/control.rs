@@ -4,11 +4,11 @@ use crate::bind::{BindError, Bound, Identity};
 use crate::diagnose::Watched;
 use crate::history::History;
 use crate::limits::DISK_THREADS;
+use crate::login::TcpAccess;
 use crate::recorder::Recorder;
 use crate::serve::{self, Listeners};
 use crate::server::{Bucket, Server};
 use crate::state::state_folder;
-use crate::token::Token;
 use liveoak_runtime::{PollLimit, Supervisor, TreeHandle};
 use std::fmt;
 use std::io;
@@ -102,15 +102,17 @@ impl Control {
         let identity = self.identity()?;
         let (bound, unix) = Bound::open(name, &identity, self.socket.as_deref())?;
         let tcp = self.tcp.map(|(address, token)| open_tcp(address, &token)).transpose()?;
-        let (tcp, token) = tcp.map_or((None, None), |(tcp, token)| (Some(tcp), Some(token)));
+        let (tcp, access) = tcp.map_or((None, None), |(tcp, access)| (Some(tcp), Some(access)));
         let file = match identity {
-            Identity::File(file) | Identity::Program(file) => Some(file).filter(|file| !file.is_empty()),
+            Identity::File(file) | Identity::Program(file) if file.is_empty() => None,
+            // Text on the wire is UTF-8.
+            Identity::File(file) | Identity::Program(file) => Some(file.to_string_lossy().into_owned()),
         };
         let (history, problem) = match open_history(&self.history, name, file.as_deref()) {
             Ok(history) => (history, None),
             Err(problem) => (None, Some(problem)),
         };
-        Ok(OpenControl { listeners: Listeners { bound, unix, tcp }, token, file, history, problem })
+        Ok(OpenControl { listeners: Listeners { bound, unix, tcp }, access, file, history, problem })
     }
 
     /// Opens the socket and starts the server of a tree: [`open`](Self::open) and [`OpenControl::serve`].
@@ -128,7 +130,7 @@ impl Control {
     fn identity(&self) -> Result<Identity, ControlError> {
         let absolute = |path: &FilePath| {
             let full = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-            full.map(|path| path.to_string_lossy().into_owned())
+            full.map(PathBuf::into_os_string)
         };
         match &self.file {
             Some(path) => {
@@ -147,7 +149,7 @@ impl Control {
 #[derive(Debug)]
 pub struct OpenControl {
     listeners: Listeners,
-    token: Option<Token>,
+    access: Option<Arc<TcpAccess>>,
     file: Option<String>,
     history: Option<History>,
     problem: Option<String>,
@@ -172,6 +174,13 @@ impl OpenControl {
         self.problem.as_deref()
     }
 
+    /// Returns a new one-time address for a browser, if there is a TCP address: it gives the browser that opens it a cookie, with
+    /// which it may do what a caller with the token may do.
+    #[must_use]
+    pub fn login_address(&self) -> Option<String> {
+        login_address(self.access.as_deref())
+    }
+
     /// Starts the server of a tree, on a thread of its own. Called in [`Supervisor::on_begin`], it records everything from the
     /// first event on; later, it records what comes from then on.
     ///
@@ -179,7 +188,7 @@ impl OpenControl {
     /// When the thread or its runtime cannot be had. Nothing is left open then.
     pub fn serve(self, tree: &TreeHandle) -> Result<ControlServer, ControlError> {
         let (socket, address) = (self.socket().to_path_buf(), self.address());
-        let Self { listeners, token, file, history, problem: _ } = self;
+        let Self { listeners, access, file, history, problem: _ } = self;
         let (begin, events) = tree.watch();
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let recorder = Recorder::new(u64::try_from(run).unwrap_or_default(), begin.number + 1, history);
@@ -194,12 +203,12 @@ impl OpenControl {
             file,
             recorder,
             watched: Watched::default(),
-            token,
+            access: access.clone(),
             bucket: Bucket::new(),
             tcp_bucket: Bucket::new(),
         });
         let thread = spawn(server, listeners, (begin, events), stopped)?;
-        Ok(ControlServer { socket, address, stop, thread: Some(thread) })
+        Ok(ControlServer { socket, address, access, stop, thread: Some(thread) })
     }
 }
 
@@ -220,16 +229,23 @@ fn open_history(wanted: &Wanted, name: &str, file: Option<&str>) -> Result<Optio
     Ok(Some(history))
 }
 
-fn open_tcp(address: SocketAddr, token: &FilePath) -> Result<(TcpListener, Token), ControlError> {
-    let token =
-        Token::of_file(token).map_err(|error| ControlError::Token { path: token.to_path_buf(), error })?;
+fn login_address(access: Option<&TcpAccess>) -> Option<String> {
+    Some(access?.new_login().ok()?.address)
+}
+
+fn open_tcp(address: SocketAddr, token: &FilePath) -> Result<(TcpListener, Arc<TcpAccess>), ControlError> {
     let listen = || {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
-    let listener = listen().map_err(|error| ControlError::Tcp { address, error })?;
-    Ok((listener, token))
+    let failed = |error| ControlError::Tcp { address, error };
+    let listener = listen().map_err(failed)?;
+    // The port is known only now if any was asked for.
+    let address = listener.local_addr().map_err(failed)?;
+    let access = TcpAccess::of_files(token, address);
+    let access = access.map_err(|(path, error)| ControlError::Token { path, error })?;
+    Ok((listener, Arc::new(access)))
 }
 
 /// Starts the thread of a server, and waits until its runtime exists.
@@ -280,7 +296,7 @@ fn spawn(
 pub enum ControlError {
     /// The unix socket.
     Bind(BindError),
-    /// The file of the token.
+    /// The file of the token, or that of the cookie beside it.
     Token {
         /// The file.
         path: PathBuf,
@@ -322,6 +338,7 @@ impl std::error::Error for ControlError {}
 pub struct ControlServer {
     socket: PathBuf,
     address: Option<SocketAddr>,
+    access: Option<Arc<TcpAccess>>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -337,6 +354,12 @@ impl ControlServer {
     #[must_use]
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Returns a new one-time address for a browser, if there is a TCP address. It can be opened once, within ten minutes.
+    #[must_use]
+    pub fn login_address(&self) -> Option<String> {
+        login_address(self.access.as_deref())
     }
 
     /// Waits until the server has ended with its tree, and its last answers were read: at most `within`. The answer to a

@@ -17,7 +17,8 @@
 //! [`TreeHandle`](liveoak_runtime::TreeHandle); it decides nothing about the tree.
 //!
 //! - `control`: what is wanted, and the thread; `serve` accepts connections; `server` is what handlers share
-//! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
+//! - `connection`: bounds connections, and serves one; `refusal`: makes problems of what hyper refuses by itself
+//! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`, `login`: the same for TCP, and for browsers
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
 //! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
 //! - `diagnose`: what is wrong in the tree
@@ -29,17 +30,20 @@
 mod answer;
 mod bind;
 mod command;
+mod connection;
 mod control;
 mod diagnose;
 mod health;
 mod history;
 mod limits;
 mod lock;
+mod login;
 mod metrics;
 mod past;
 mod place;
 mod read;
 mod recorder;
+mod refusal;
 mod request;
 mod ring;
 mod routes;

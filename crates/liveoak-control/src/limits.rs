@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-/// The most connections over the unix socket, and over TCP, at the same time. Further ones are closed at once. The two are
-/// counted apart: strangers who reach the TCP address take no place of the owner.
+/// The most connections over the unix socket, and over TCP, at the same time. A further one closes the one that has been idle
+/// longest. The two are counted apart: strangers who reach the TCP address take no place of the owner.
 pub(crate) const MAX_CONNECTIONS: usize = 512;
+
+/// How many further connections are taken while all are in use, only to be told so.
+pub(crate) const MAX_EXCESS: usize = 32;
 
 /// How long the head of a request may take, and how long a connection may be idle between two requests.
 pub(crate) const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -20,6 +23,15 @@ pub(crate) const MAX_DROPPED: usize = 8 * 1024 * 1024;
 
 /// The most bytes of the head of a request.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
+
+/// The most bytes of a pattern. The longest path of a child that is usual has a tenth of it.
+pub(crate) const MAX_PATTERN: usize = 4096;
+
+/// The most `**` in a pattern: each makes a match slower.
+pub(crate) const MAX_ANY_NAMES: usize = 16;
+
+/// The most patterns of one command: each is tried on each child.
+pub(crate) const MAX_PATTERNS: usize = 1000;
 
 /// How many requests may come at once, and how many a second then.
 pub(crate) const REQUESTS: u32 = 2000;

@@ -4,8 +4,10 @@
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Lock {
     path: PathBuf,
     held: File,
-    text: String,
+    text: OsString,
 }
 
 /// Who has a lock.
@@ -30,12 +32,12 @@ pub(crate) struct Owner {
     /// The process; 0 if it has not said so.
     pub(crate) pid: u32,
     /// The file of its tree, or its program.
-    pub(crate) text: String,
+    pub(crate) text: OsString,
 }
 
 impl Lock {
     /// Takes the lock at `path`, and notes `text` in it. The inner error is the process that has it.
-    pub(crate) fn take(path: &Path, text: &str) -> io::Result<Result<Self, Owner>> {
+    pub(crate) fn take(path: &Path, text: &OsStr) -> io::Result<Result<Self, Owner>> {
         for _ in 0..TRIES {
             let mut held = open(path, OFlags::RDWR | OFlags::CREATE)?;
             match flock(&held, FlockOperation::NonBlockingLockExclusive) {
@@ -50,7 +52,9 @@ impl Lock {
             if is_at(&held, path) {
                 held.set_len(0)?;
                 held.rewind()?;
-                write!(held, "{}\n{text}\n", std::process::id())?;
+                held.write_all(
+                    &[format!("{}\n", std::process::id()).as_bytes(), text.as_bytes(), b"\n"].concat(),
+                )?;
                 return Ok(Ok(Self { path: path.to_path_buf(), held, text: text.to_owned() }));
             }
         }
@@ -74,10 +78,12 @@ impl Lock {
         if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
             return None;
         }
-        let mut text = String::new();
-        (&file).take(64 * 1024).read_to_string(&mut text).ok()?;
-        let (pid, text) = text.split_once('\n')?;
-        Some(Owner { pid: pid.parse().ok()?, text: text.trim_end_matches('\n').to_owned() })
+        let mut bytes = Vec::new();
+        (&file).take(64 * 1024).read_to_end(&mut bytes).ok()?;
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (pid, text) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
+        let text = text.strip_suffix(b"\n").unwrap_or(text);
+        Some(Owner { pid: pid.parse().ok()?, text: OsStr::from_bytes(text).to_owned() })
     }
 }
 

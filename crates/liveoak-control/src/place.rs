@@ -47,7 +47,7 @@ impl Place {
     }
 
     /// Returns the place where the stream begins that a caller asks for.
-    pub(crate) fn new<S: Source>(source: &S, wish: Wish) -> Self {
+    pub(crate) async fn new<S: Source>(source: &S, wish: Wish) -> Self {
         let (ring, recorder) = (source.ring(), &source.server().recorder);
         let has_past = recorder.past.is_some();
         match wish {
@@ -68,13 +68,13 @@ impl Place {
             Wish { since: None, last: None, .. } if has_past => Self::Disk(PastBegin::Oldest),
             Wish { since: None, last: None, .. } => Self::memory(ring.begin(), true),
             Wish { since: Some(since), last: None, .. } => {
-                let is_all_kept = ring.has(|value| source.at(value) < since);
+                let is_all_kept = ring.has(|value| source.at(value) < since).await;
                 match has_past && !is_all_kept {
                     true => Self::Disk(PastBegin::From(since)),
-                    false => Self::memory(ring.first_where(|value| source.at(value) >= since), false),
+                    false => Self::memory(ring.first_where(|value| source.at(value) >= since).await, false),
                 }
             }
-            Wish { since, last: Some(count), .. } => match last_in_memory(source, count, since) {
+            Wish { since, last: Some(count), .. } => match kept_last(source, count, since).await {
                 Err(_) if has_past => Self::Last { count, since },
                 Ok(from) | Err(from) => Self::memory(from, false),
             },
@@ -83,25 +83,27 @@ impl Place {
 }
 
 /// Returns where the last entries begin in memory; as the error, if there are fewer.
-fn last_in_memory<S: Source>(source: &S, count: usize, since: Option<SystemTime>) -> Result<u64, u64> {
+async fn kept_last<S: Source>(source: &S, count: usize, since: Option<SystemTime>) -> Result<u64, u64> {
     let is_late = |value: &S::Value| since.is_none_or(|since| source.at(value) >= since);
-    source.ring().last_where(count, |value| source.wanted(value) && is_late(value))
+    source.ring().last_where(count, |value| source.wanted(value) && is_late(value)).await
 }
 
-/// Returns the place of the last entries. Reads the disk.
-pub(crate) fn of_last<S: Source>(source: &S, count: usize, since: Option<SystemTime>) -> Place {
+/// Returns the place of the last entries that memory has.
+pub(crate) async fn last_in_memory<S: Source>(source: &S, count: usize, since: Option<SystemTime>) -> Place {
+    let (Ok(from) | Err(from)) = kept_last(source, count, since).await;
+    Place::memory(from, false)
+}
+
+/// Returns the place of the last entries, or `None` if the disk has none. Reads the disk.
+pub(crate) fn last_on_disk<S: Source>(source: &S, count: usize, since: Option<SystemTime>) -> Option<Place> {
     let recorder = &source.server().recorder;
     // After its end, everything is written.
     let is_written = recorder.history().is_none_or(|history| source.flush(&history, SETTLE_WITHIN));
     let first = if is_written { first_of_last(source, count, since).unwrap_or_default() } else { None };
-    match first {
-        Some(id) if id.run == recorder.run && id.n >= source.ring().first() => Place::memory(id.n, true),
-        Some(id) => Place::Disk(PastBegin::After(RecordId { n: id.n.saturating_sub(1), ..id })),
-        None => {
-            let (Ok(from) | Err(from)) = last_in_memory(source, count, since);
-            Place::memory(from, false)
-        }
-    }
+    first.map(|id| match id.run == recorder.run && id.n >= source.ring().first() {
+        true => Place::memory(id.n, true),
+        false => Place::Disk(PastBegin::After(RecordId { n: id.n.saturating_sub(1), ..id })),
+    })
 }
 
 /// Returns the first of the last `count` entries on disk.

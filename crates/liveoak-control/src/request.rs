@@ -1,6 +1,6 @@
 //! The parts of a request: its route, the path of a child, the query, and the body.
 
-use crate::limits::{BODY_WITHIN, MAX_BODY, MAX_DROPPED};
+use crate::limits::{BODY_WITHIN, MAX_ANY_NAMES, MAX_BODY, MAX_DROPPED, MAX_PATTERN};
 use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes};
@@ -12,6 +12,17 @@ use serde_core::de::DeserializeOwned;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
+/// Who asks, and for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    /// `true` if the caller may read the tree: it came over the unix socket, or has the token or the cookie.
+    pub(crate) is_trusted: bool,
+    /// `true` if the caller came over the unix socket.
+    pub(crate) is_local: bool,
+    /// `true` if only the head of the answer is asked for.
+    pub(crate) only_head: bool,
+}
+
 /// A request that may be answered: its route is known, and its caller is allowed to ask.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -21,8 +32,7 @@ pub(crate) struct Request {
     query: Vec<(String, String)>,
     headers: HeaderMap,
     body: Bytes,
-    /// `true` if the caller may read the tree: it came over the unix socket, or has a token.
-    pub(crate) is_trusted: bool,
+    pub(crate) from: Caller,
     /// Whether the command of the request is recorded, if it has one that was carried out.
     pub(crate) recorded: OnceLock<Result<(), String>>,
 }
@@ -35,7 +45,7 @@ impl Request {
         query: Option<&str>,
         headers: HeaderMap,
         body: Bytes,
-        is_trusted: bool,
+        from: Caller,
     ) -> Result<Self, Problem> {
         let Ok(child) = percent_decode_str(tail).decode_utf8() else {
             return Err(Problem::new("bad-request", "the path of the child is not UTF-8").expected("UTF-8"));
@@ -54,8 +64,13 @@ impl Request {
                 return Err(Problem::new("bad-request", format!("the parameter {name} stands twice")));
             }
         }
+        if route.body.is_none() && !body.is_empty() {
+            return Err(
+                Problem::new("bad-request", format!("{} has no body", route.path)).expected("no body")
+            );
+        }
         let (child, recorded) = (child.into_owned(), OnceLock::new());
-        Ok(Self { route, child, query, headers, body, is_trusted, recorded })
+        Ok(Self { route, child, query, headers, body, from, recorded })
     }
 
     /// Returns a parameter of the query.
@@ -102,8 +117,17 @@ impl Request {
     }
 
     /// Returns a header as text.
-    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
+    pub(crate) fn header(&self, name: &HeaderName) -> Result<Option<&str>, Problem> {
+        let mut all = self.headers.get_all(name).iter();
+        let (Some(value), None) = (all.next(), all.next()) else {
+            return match self.headers.get(name) {
+                None => Ok(None),
+                Some(_) => Err(Problem::new("bad-request", format!("the header {name} stands twice"))),
+            };
+        };
+        let wrong =
+            |_| Problem::new("bad-request", format!("the header {name} is not ASCII")).expected("ASCII");
+        value.to_str().map(Some).map_err(wrong)
     }
 
     /// Returns `true` if there is a body.
@@ -118,7 +142,7 @@ impl Request {
 
     /// Reads the body as JSON.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        if let Some(kind) = self.header(&CONTENT_TYPE) {
+        if let Some(kind) = self.header(&CONTENT_TYPE)? {
             let essence = kind.split(';').next().unwrap_or_default().trim();
             if !essence.eq_ignore_ascii_case("application/json") {
                 let problem = Problem::new("wrong-type", format!("the body has the type {essence}"));
@@ -126,10 +150,15 @@ impl Request {
             }
         }
         let expected = self.route.body.unwrap_or("nothing");
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let problem = Problem::new("bad-request", format!("the body is wrong: {error}"));
+        let wrong = |why: &dyn std::fmt::Display| {
+            let problem = Problem::new("bad-request", format!("the body is wrong: {why}"));
             problem.expected(format!("a JSON object {expected} (/v1/openapi.json describes it)"))
-        })
+        };
+        // Serde would read an array as the fields of a type in their order, which no caller may rely on.
+        if self.body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(wrong(&"it is an array"));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| wrong(&error))
     }
 }
 
@@ -171,6 +200,10 @@ pub(crate) fn pattern(text: &str, tree: &str) -> Result<Glob, Problem> {
     };
     if text.is_empty() {
         return Err(wrong(&"the path is empty"));
+    }
+    if text.len() > MAX_PATTERN || text.split('/').filter(|name| *name == "**").count() > MAX_ANY_NAMES {
+        let problem = Problem::new("bad-request", "the pattern is too long");
+        return Err(problem.expected(format!("at most {MAX_PATTERN} bytes, and {MAX_ANY_NAMES} times `**`")));
     }
     Glob::new(full_path(text, tree)).map_err(|error| wrong(&error))
 }
@@ -246,6 +279,15 @@ mod tests {
             assert_eq!(full_path(text, "shop"), full);
         }
         assert!(pattern("", "shop").is_err() && pattern("a//b", "shop").is_err());
+    }
+
+    #[test]
+    fn a_pattern_is_bounded_in_its_length_and_in_what_a_match_can_cost() {
+        let any = |count: usize| vec!["**"; count].join("/");
+        assert!(pattern(&any(MAX_ANY_NAMES), "shop").is_ok());
+        assert!(pattern(&any(MAX_ANY_NAMES + 1), "shop").is_err());
+        assert!(pattern(&"x".repeat(MAX_PATTERN), "shop").is_ok());
+        assert!(pattern(&"x".repeat(MAX_PATTERN + 1), "shop").is_err());
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
+/// How many entries a search looks at before others may run.
+const SEARCHED: usize = 1024;
+
 /// One entry: the numbers `first` to `last` of the stream. A gap is one entry for all numbers in it.
 #[derive(Debug)]
 pub(crate) struct Entry<T> {
@@ -130,31 +133,63 @@ impl<T> Ring<T> {
         Batch { missed: first.saturating_sub(from), entries, next }
     }
 
-    /// Returns the first number whose entry is `wanted`, or the next number if there is none. `wanted` holds from some entry
-    /// on.
-    pub(crate) fn first_where(&self, wanted: impl Fn(&T) -> bool) -> u64 {
+    /// Returns at most `max` entries before the number `end`, the last ones, in their order.
+    fn read_before(&self, end: u64, max: usize) -> Vec<Arc<Entry<T>>> {
         let kept = self.kept();
-        let found = kept.entries.iter().find(|entry| entry.value.as_ref().is_some_and(&wanted));
-        found.map_or(kept.next, |entry| entry.first)
+        let at = kept.entries.partition_point(|entry| entry.first < end);
+        kept.entries.range(at.saturating_sub(max)..at).map(Arc::clone).collect()
     }
 
-    /// Returns `true` if a kept entry is `wanted`.
-    pub(crate) fn has(&self, wanted: impl Fn(&T) -> bool) -> bool {
-        self.kept().entries.iter().any(|entry| entry.value.as_ref().is_some_and(&wanted))
+    /// Returns `true` if a kept entry is `wanted`. It is asked outside of the lock, and others may run in between.
+    pub(crate) async fn has(&self, wanted: impl Fn(&T) -> bool) -> bool {
+        self.find(wanted).await.is_ok()
+    }
+
+    /// Returns the first number whose entry is `wanted`, or the next number if there is none. `wanted` holds from some entry
+    /// on. It is asked outside of the lock, and others may run in between.
+    pub(crate) async fn first_where(&self, wanted: impl Fn(&T) -> bool) -> u64 {
+        let (Ok(number) | Err(number)) = self.find(wanted).await;
+        number
+    }
+
+    /// Returns the first number whose entry is `wanted`; as the error, the next number.
+    async fn find(&self, wanted: impl Fn(&T) -> bool) -> Result<u64, u64> {
+        let mut from = 0;
+        loop {
+            let Batch { entries, next, .. } = self.read(from, SEARCHED);
+            let mut all = entries.iter();
+            if let Some(found) = all.find(|entry| entry.value.as_ref().is_some_and(&wanted)) {
+                return Ok(found.first);
+            }
+            if entries.is_empty() {
+                return Err(next);
+            }
+            from = next;
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Returns the number from which on `count` entries are `wanted`. If there are fewer, the inner number is the oldest.
-    pub(crate) fn last_where(&self, count: usize, wanted: impl Fn(&T) -> bool) -> Result<u64, u64> {
-        let kept = self.kept();
+    /// `wanted` is asked outside of the lock, and others may run in between.
+    pub(crate) async fn last_where(&self, count: usize, wanted: impl Fn(&T) -> bool) -> Result<u64, u64> {
+        let next = self.next();
+        let (mut end, mut left) = (next, count);
         if count == 0 {
-            return Ok(kept.next);
+            return Ok(next);
         }
-        let matching = kept.entries.iter().rev().filter(|entry| entry.value.as_ref().is_some_and(&wanted));
-        let oldest = kept.entries.front().map_or(kept.next, |entry| entry.first);
-        match matching.take(count).enumerate().last() {
-            Some((nth, entry)) if nth + 1 == count => Ok(entry.first),
-            Some(_) => Err(oldest),
-            None => Err(kept.next),
+        loop {
+            let entries = self.read_before(end, SEARCHED);
+            let Some(oldest) = entries.first() else {
+                return Err(if left < count { end } else { next });
+            };
+            for entry in entries.iter().rev().filter(|entry| entry.value.as_ref().is_some_and(&wanted)) {
+                left -= 1;
+                if left == 0 {
+                    return Ok(entry.first);
+                }
+            }
+            end = oldest.first;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -206,17 +241,30 @@ mod tests {
         assert_eq!(ring.read(5, 1).entries[0].first, 2, "a reader inside a gap gets the gap");
     }
 
-    #[test]
-    fn the_start_of_a_reader_is_found_by_a_condition_or_by_a_count() {
+    #[tokio::test]
+    async fn the_start_of_a_reader_is_found_by_a_condition_or_by_a_count() {
         let ring = Ring::new(1, 4, 100);
         (1..=6).for_each(|_| ring.push(0, |number| number));
-        assert_eq!(ring.first_where(|number| *number >= 5), 5);
-        assert_eq!(ring.first_where(|number| *number >= 9), 7);
-        assert_eq!(ring.last_where(2, |number| number % 2 == 0), Ok(4));
-        assert_eq!(ring.last_where(9, |_| true), Err(3));
-        assert_eq!(ring.last_where(0, |_| true), Ok(7));
-        assert_eq!(ring.last_where(3, |_| false), Err(7));
+        assert_eq!(ring.first_where(|number| *number >= 5).await, 5);
+        assert_eq!(ring.first_where(|number| *number >= 9).await, 7);
+        assert_eq!(ring.last_where(2, |number| number % 2 == 0).await, Ok(4));
+        assert_eq!(ring.last_where(9, |_| true).await, Err(3));
+        assert_eq!(ring.last_where(0, |_| true).await, Ok(7));
+        assert_eq!(ring.last_where(3, |_| false).await, Err(7));
         assert_eq!((ring.begin(), ring.first(), ring.next()), (1, 3, 7));
-        assert!(ring.has(|number| *number == 3) && !ring.has(|number| *number == 2));
+        assert!(ring.has(|number| *number == 3).await && !ring.has(|number| *number == 2).await);
+        let long = Ring::new(1, 10_000, 100);
+        (1..=5000).for_each(|_| long.push(0, |number| number));
+        assert_eq!(long.first_where(|number| *number > 4000).await, 4001);
+        assert_eq!(long.last_where(3000, |_| true).await, Ok(2001));
+        assert_eq!(long.last_where(2, |number| *number < 100).await, Ok(98));
+    }
+
+    #[tokio::test]
+    async fn a_condition_is_asked_outside_of_the_lock() {
+        let ring = Ring::new(1, 10, 100);
+        (1..=3).for_each(|_| ring.push(0, |number| number));
+        assert_eq!(ring.first_where(|number| ring.next() == 4 && *number > 1).await, 2);
+        assert_eq!(ring.last_where(2, |_| ring.next() == 4).await, Ok(2));
     }
 }

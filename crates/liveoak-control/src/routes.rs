@@ -4,8 +4,9 @@ use crate::answer::{self, Answer};
 use crate::request::Request;
 use crate::server::Server;
 use crate::{command, diagnose, health, read, stream};
-use liveoak_api::{Method, Problem, ROUTES, Route};
+use liveoak_api::{Login, Method, Problem, ROUTES, Route};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What the path of a request leads to.
 #[derive(Debug)]
@@ -70,12 +71,14 @@ async fn answer_to(server: &Arc<Server>, request: &Request) -> Result<Answer, Pr
         "/v1/checks/{path}" => Ok(answer::json(&read::checks(server, request).await?)),
         "/v1/wait/{path}" => Ok(answer::json(&read::wait(server, request).await?)),
         "/v1/report" => Ok(answer::json(&read::report(server)?)),
-        "/v1/events" => stream::events(server, request),
-        "/v1/logs" => stream::logs(server, request),
+        "/v1/events" => stream::events(server, request).await,
+        "/v1/logs" => stream::logs(server, request).await,
         "/v1/openapi.json" => Ok(answer::document(liveoak_api::OPENAPI)),
         "/v1/commands/mode" => Ok(answer::json(&command::mode(server, request).await?)),
         "/v1/commands/down" => Ok(answer::json(&command::down(server, request).await?)),
-        "/healthz" => Ok(health::healthz(server, request.is_trusted).await),
+        "/v1/logins" => Ok(answer::json(&new_login(server, request)?)),
+        "/login" => login(server, request),
+        "/healthz" => Ok(health::healthz(server, request.from.is_trusted).await),
         "/readyz" => Ok(health::readyz(server)),
         "/metrics" => Ok(answer::metrics(read::metrics(server))),
         path => match command::of_route(path) {
@@ -83,6 +86,32 @@ async fn answer_to(server: &Arc<Server>, request: &Request) -> Result<Answer, Pr
             None => unreachable!("a test asks every route of the table"),
         },
     }
+}
+
+/// Makes a one-time address for a browser.
+fn new_login(server: &Server, request: &Request) -> Result<Login, Problem> {
+    if !request.from.is_local {
+        let problem = Problem::new("socket-only", "a one-time address is made only for the user of the tree");
+        return Err(problem.expected("the unix socket: `liveoak login`"));
+    }
+    let no_address = || {
+        let problem = Problem::new("no-address", "the tree listens on no TCP address");
+        problem.expected("a start with `liveoak up --listen 127.0.0.1:7777`")
+    };
+    let access = server.access.as_ref().ok_or_else(no_address)?;
+    access.new_login().map_err(|error| Problem::new("refused", error.to_string()))
+}
+
+/// Opens a one-time address: gives the browser a cookie, and leads it to the tree.
+fn login(server: &Server, request: &Request) -> Result<Answer, Problem> {
+    let over = || Problem::new("login-over", "the tree listens on no TCP address");
+    if request.from.only_head {
+        // A look at the address does not use it up.
+        return Ok(answer::redirect("/v1/tree", None));
+    }
+    let access = server.access.as_ref().ok_or_else(over)?;
+    let cookie = access.open(request.parameter("code").unwrap_or_default(), Instant::now())?;
+    Ok(answer::redirect("/v1/tree", Some(&cookie)))
 }
 
 #[cfg(test)]

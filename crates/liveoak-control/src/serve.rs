@@ -2,25 +2,21 @@
 
 use crate::answer::{self, Answer};
 use crate::bind::Bound;
-use crate::limits::{FINISH_WITHIN, FIRST_REQUEST_WITHIN, HEAD_WITHIN, MAX_CONNECTIONS, MAX_HEAD};
-use crate::request::{Request, read_body};
+use crate::connection::{Activity, Connections, Room, serve};
+use crate::limits::{FINISH_WITHIN, MAX_CONNECTIONS};
+use crate::request::{Caller, Request, read_body};
 use crate::routes::{self, Found};
 use crate::server::Server;
 use crate::tcp;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use liveoak_api::Problem;
 use liveoak_runtime::{Events, Snapshot};
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 /// How often the server looks whether its socket is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -48,6 +44,8 @@ enum Peer {
     Foreign,
     /// Anyone who can reach the TCP address.
     Tcp,
+    /// Anyone, while all connections are in use.
+    Excess,
 }
 
 /// A server that listens.
@@ -57,7 +55,7 @@ pub(crate) struct Serving {
     unix: UnixListener,
     tcp: Option<TcpListener>,
     /// Those over the unix socket, and those over TCP.
-    connections: [JoinSet<()>; 2],
+    connections: [Connections; 2],
 }
 
 impl Serving {
@@ -66,7 +64,8 @@ impl Serving {
         let Listeners { bound, unix, tcp } = listeners;
         let unix = UnixListener::from_std(unix)?;
         let tcp = tcp.map(TcpListener::from_std).transpose()?;
-        Ok(Self { server, bound, unix, tcp, connections: [JoinSet::new(), JoinSet::new()] })
+        let connections = [Connections::new(MAX_CONNECTIONS), Connections::new(MAX_CONNECTIONS)];
+        Ok(Self { server, bound, unix, tcp, connections })
     }
 
     /// Serves until the tree has ended, or `stopped` says so; then finishes what has begun, for a bounded time.
@@ -120,7 +119,7 @@ impl Serving {
         finish.send_replace(true);
         let finished = async {
             for set in &mut connections {
-                while set.join_next().await.is_some() {}
+                set.all_ended().await;
             }
         };
         let _ = tokio::time::timeout(FINISH_WITHIN, finished).await;
@@ -161,48 +160,27 @@ impl Serving {
         finishing: &watch::Receiver<bool>,
     ) {
         let connections = &mut self.connections[usize::from(peer == Peer::Tcp)];
-        if connections.len() >= MAX_CONNECTIONS {
-            return;
-        }
-        let (server, mut finishing) = (Arc::clone(&self.server), finishing.clone());
-        connections.spawn(async move {
-            let (asks, mut asked) = watch::channel(false);
-            let service = service_fn(move |request| {
-                asks.send_replace(true);
+        let peer = match connections.make_room() {
+            Room::Free => peer,
+            Room::Excess => Peer::Excess,
+            Room::None => return,
+        };
+        let (server, finishing, activity) = (Arc::clone(&self.server), finishing.clone(), Activity::new());
+        connections.add(Arc::clone(&activity), async move {
+            let respond = |request| {
                 let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(respond(&server, request, peer).await) }
-            });
-            let mut http = http1::Builder::new();
-            http.half_close(true)
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_WITHIN)
-                .max_buf_size(MAX_HEAD);
-            let connection = http.serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                // A broken connection concerns only its client.
-                _ = connection.as_mut() => return,
-                _ = finishing.wait_for(|finishing| *finishing) => {}
-            }
-            // A first request that is on its way is answered; hyper would close a connection without one at once.
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                _ = asked.wait_for(|asked| *asked) => {}
-                () = tokio::time::sleep(FIRST_REQUEST_WITHIN) => {}
-            }
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+                async move { respond(&server, request, peer).await }
+            };
+            serve(stream, activity, finishing, respond).await;
         });
     }
 }
 
 /// Waits until a connection has ended.
-async fn any_ended(connections: &mut [JoinSet<()>; 2]) {
-    let [unix, tcp] = connections;
+async fn any_ended([unix, tcp]: &mut [Connections; 2]) {
     tokio::select! {
-        Some(_) = unix.join_next() => {}
-        Some(_) = tcp.join_next() => {}
-        else => std::future::pending().await,
+        () = unix.any_ended() => {}
+        () = tcp.any_ended() => {}
     }
 }
 
@@ -232,6 +210,10 @@ async fn route(
     request: hyper::Request<Incoming>,
     peer: Peer,
 ) -> Result<Answer, Problem> {
+    if peer == Peer::Excess {
+        let problem = Problem::new("too-many-connections", "all connections to this tree are in use");
+        return Err(problem.expected(format!("at most {MAX_CONNECTIONS} requests at the same time")));
+    }
     if peer == Peer::Foreign {
         return Err(Problem::new("foreign-user", "the socket of this tree belongs to another user"));
     }
@@ -249,15 +231,21 @@ async fn route(
         Found::Other(route) => return Ok(answer::wrong_method(route.path, route.method)),
         Found::Nothing => return Err(routes::nothing(head.uri.path())),
     };
-    let has_token = || server.token.as_ref().is_some_and(|token| tcp::has_token(&head.headers, token));
-    let is_trusted = peer == Peer::Owner || has_token();
+    let is_trusted = match &server.access {
+        _ if peer == Peer::Owner => true,
+        Some(access) => tcp::is_trusted(&head.headers, route.method, access)?,
+        None => false,
+    };
     if !is_trusted && !route.open {
         let problem = Problem::new("unauthorized", "this request has no valid token");
-        return Err(
-            problem.expected("the header `Authorization: Bearer TOKEN`, with the token of the token file")
-        );
+        return Err(problem.expected(
+            "the header `Authorization: Bearer TOKEN`, with the token of the token file, or the cookie of a one-time address \
+             (`liveoak login` prints one)",
+        ));
     }
     let body = read_body(body).await?;
-    let request = Request::new(route, tail, head.uri.query(), head.headers, body, is_trusted)?;
+    let from =
+        Caller { is_trusted, is_local: peer == Peer::Owner, only_head: head.method == hyper::Method::HEAD };
+    let request = Request::new(route, tail, head.uri.query(), head.headers, body, from)?;
     routes::handle(server, request).await
 }

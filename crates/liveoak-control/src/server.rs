@@ -2,8 +2,8 @@
 
 use crate::diagnose::Watched;
 use crate::limits::{REQUESTS, RUNTIME_WITHIN};
+use crate::login::TcpAccess;
 use crate::recorder::Recorder;
-use crate::token::Token;
 use liveoak_api::Problem;
 use liveoak_runtime::{Path, TreeHandle};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +19,8 @@ pub(crate) struct Server {
     pub(crate) recorder: Arc<Recorder>,
     /// What was seen of the programs and their disks so far.
     pub(crate) watched: Watched,
-    /// The token of callers over TCP.
-    pub(crate) token: Option<Token>,
+    /// What callers over TCP must have, if the server listens there.
+    pub(crate) access: Option<Arc<TcpAccess>>,
     pub(crate) bucket: Bucket,
     /// The bucket of requests over TCP.
     pub(crate) tcp_bucket: Bucket,

@@ -19,7 +19,7 @@ const MAX_ABOUT: u64 = 16 * 1024;
 pub fn state_folder(name: &str, file: &Path) -> io::Result<PathBuf> {
     let trees = trees_folder()?;
     let file = std::fs::canonicalize(file).or_else(|_| std::path::absolute(file))?;
-    let folder = trees.join(format!("{name}-{:08x}", short_hash(&file.to_string_lossy())));
+    let folder = trees.join(format!("{name}-{:08x}", short_hash(file.as_os_str())));
     std::fs::create_dir_all(&trees)?;
     match rustix::fs::mkdir(&folder, Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(folder),

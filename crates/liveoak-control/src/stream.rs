@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Answers with the events of the tree.
-pub(crate) fn events(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
+pub(crate) async fn events(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
     let mut kinds = Vec::new();
     for kind in request.parameter("kind").unwrap_or_default().split(',').filter(|kind| !kind.is_empty()) {
         let Some(known) = EVENT_KINDS.iter().find(|known| **known == kind) else {
@@ -36,24 +36,24 @@ pub(crate) fn events(server: &Arc<Server>, request: &Request) -> Result<Answer, 
         kinds.push(*known);
     }
     let paths = request.pattern("path", server.name())?;
-    begin(EventSource { server: Arc::clone(server), paths, kinds }, request)
+    begin(EventSource { server: Arc::clone(server), paths, kinds }, request).await
 }
 
 /// Answers with the output of the programs.
-pub(crate) fn logs(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
+pub(crate) async fn logs(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
     let paths = request.pattern("path", server.name())?;
-    begin(LineSource { server: Arc::clone(server), paths }, request)
+    begin(LineSource { server: Arc::clone(server), paths }, request).await
 }
 
 /// Begins a stream at the place that the request asks for.
-fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
+async fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
     let wish = Wish {
         follow: request.flag("follow")?,
         since: request.moment("since", SystemTime::now())?,
         last: request.count("last")?,
-        after: request.header(&LAST_EVENT_ID).map(id).transpose()?,
+        after: request.header(&LAST_EVENT_ID)?.map(id).transpose()?,
     };
-    let place = Place::new(&source, wish);
+    let place = Place::new(&source, wish).await;
     // What happens after this moment is not part of an answer that ends.
     let until = if wish.follow { u64::MAX } else { source.ring().next() };
     let (sender, receiver) = mpsc::channel(2);
@@ -83,10 +83,7 @@ async fn run<S: Source>(stream: Stream<S>, mut place: Place) {
         let next = match place {
             Place::Memory(place) => stream.read_memory(place).await.map(Place::Disk),
             Place::Disk(begin) => stream.read_disk(begin).await.map(Place::Memory),
-            Place::Last { count, since } => {
-                let source = Arc::clone(&stream.source);
-                tokio::task::spawn_blocking(move || place::of_last(&*source, count, since)).await.ok()
-            }
+            Place::Last { count, since } => stream.find_last(count, since).await,
         };
         match next {
             Some(next) => place = next,
@@ -98,6 +95,16 @@ async fn run<S: Source>(stream: Stream<S>, mut place: Place) {
 impl<S: Source> Stream<S> {
     fn run(&self) -> u64 {
         self.source.server().recorder.run
+    }
+
+    /// Returns the place of the last entries.
+    async fn find_last(&self, count: usize, since: Option<SystemTime>) -> Option<Place> {
+        let source = Arc::clone(&self.source);
+        let on_disk = tokio::task::spawn_blocking(move || place::last_on_disk(&*source, count, since)).await;
+        match on_disk.ok()? {
+            Some(place) => Some(place),
+            None => Some(place::last_in_memory(&*self.source, count, since).await),
+        }
     }
 
     /// Writes what memory has from a place on. Returns where the disk has what memory does not have any more.
@@ -126,6 +133,8 @@ impl<S: Source> Stream<S> {
                 self.sender.send(out.into()).await.ok()?;
             }
             if !batch.entries.is_empty() && from < self.until {
+                // A filter that nothing passes must not keep others waiting.
+                tokio::task::yield_now().await;
                 continue;
             }
             if ended || from >= self.until {
@@ -181,7 +190,7 @@ impl<S: Source> Stream<S> {
                 continue;
             }
             let seen = reader.as_ref().map(|reader| reader.seen).unwrap_or_default();
-            let place = self.after_disk(seen, begin);
+            let place = self.after_disk(seen, begin).await;
             // Memory may have moved on meanwhile. If the disk has no more, the rest is missed.
             if ring.first() <= place.from || place.from >= self.until || before == Some(place) {
                 return Some(place);
@@ -201,12 +210,12 @@ impl<S: Source> Stream<S> {
     }
 
     /// Returns where memory continues what was read from the disk.
-    fn after_disk(&self, seen: Sequence, begin: PastBegin) -> InMemory {
+    async fn after_disk(&self, seen: Sequence, begin: PastBegin) -> InMemory {
         let ring = self.source.ring();
         let (from, counts_missed) = match (seen.next_of(self.run()), begin) {
             (Some(next), _) => (next, true),
             (None, PastBegin::From(since)) if seen == Sequence::default() => {
-                (ring.first_where(|value| self.source.at(value) >= since), false)
+                (ring.first_where(|value| self.source.at(value) >= since).await, false)
             }
             (None, _) => (ring.begin(), true),
         };

@@ -3,21 +3,31 @@
 //! A browser sends requests for pages of any site to loopback, too. Such a page cannot read the token, but it could make the
 //! browser send requests (the `Origin` says so), or give its own name to our address (DNS rebinding: the `Host` says so).
 
+use crate::login::TcpAccess;
 use crate::token::Token;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
-use liveoak_api::Problem;
+use liveoak_api::{Method, Problem};
 use std::net::IpAddr;
 
 fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("(no text)"))
 }
 
+/// The header with which browsers say how a page is related to the address that it asks. They send it to loopback and over TLS.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Refuses a request that a page of another origin has made.
 ///
 /// # Errors
-/// When the request has an origin that is not the host that it was sent to.
+/// When the request has an origin that is not the host that it was sent to, or the browser says that another page made it.
 pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let site = header(headers, &SEC_FETCH_SITE).unwrap_or("none");
+    if !matches!(site, "none" | "same-origin") {
+        let problem =
+            Problem::new("foreign-origin", "a page of another origin made this request, or led to it");
+        return Err(problem.expected("a page of this address, or an address that the user has typed"));
+    }
     let Some(origin) = header(headers, &ORIGIN) else { return Ok(()) };
     let host = header(headers, &HOST).unwrap_or_default();
     let is_single = headers.get_all(ORIGIN).iter().count() == 1;
@@ -51,8 +61,24 @@ pub(crate) fn check_host(headers: &HeaderMap) -> Result<(), Problem> {
     Err(problem.expected("an address, or localhost"))
 }
 
+/// Returns `true` if the request has the token, or the cookie. [`check_origin`] has allowed it.
+///
+/// # Errors
+/// When it could change something with the cookie alone, and does not say which page made it: a browser would say so.
+pub(crate) fn is_trusted(headers: &HeaderMap, method: Method, access: &TcpAccess) -> Result<bool, Problem> {
+    if has_token(headers, &access.token) {
+        return Ok(true);
+    }
+    let has_cookie = access.has_cookie(headers);
+    if has_cookie && method == Method::Post && !headers.contains_key(ORIGIN) {
+        let problem = Problem::new("foreign-origin", "the request has the cookie, but no `Origin`");
+        return Err(problem.expected("an `Origin` that is the address of the tree, or the token"));
+    }
+    Ok(has_cookie)
+}
+
 /// Returns `true` if the request has the token.
-pub(crate) fn has_token(headers: &HeaderMap, token: &Token) -> bool {
+fn has_token(headers: &HeaderMap, token: &Token) -> bool {
     let Some((scheme, given)) = header(headers, &AUTHORIZATION).and_then(|text| text.split_once(' ')) else {
         return false;
     };
@@ -95,5 +121,10 @@ mod tests {
             assert!(of(origin).is_err(), "{origin}");
         }
         assert!(check_origin(&headers(&[(HOST, "127.0.0.1:7777")])).is_ok(), "no page made it");
+        let site = |site| check_origin(&headers(&[(HOST, "127.0.0.1:7777"), (SEC_FETCH_SITE, site)]));
+        assert!(site("none").is_ok() && site("same-origin").is_ok());
+        for other in ["same-site", "cross-site", "", "none, none"] {
+            assert!(site(other).is_err(), "{other}");
+        }
     }
 }

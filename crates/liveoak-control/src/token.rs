@@ -44,7 +44,13 @@ impl Token {
         Ok(token)
     }
 
-    fn random() -> io::Result<Self> {
+    /// Returns the token itself.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns a new token.
+    pub(crate) fn random() -> io::Result<Self> {
         let mut bytes = [0; BYTES];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))

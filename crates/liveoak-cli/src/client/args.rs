@@ -60,6 +60,11 @@ pub(crate) enum ClientCommand {
     Checks(ChecksArgs),
     /// List all running trees of this user
     Trees(TreesArgs),
+    /// Print a one-time address, with which a browser may see and steer a running tree
+    ///
+    /// The tree must listen on a TCP address: `liveoak up --listen 127.0.0.1:7777`. The address can be opened once, within ten
+    /// minutes. It gives the browser a cookie.
+    Login(ReadArgs),
     /// Print the completions of this command line for a shell
     Completions {
         /// The shell

@@ -19,6 +19,7 @@ use strsim::damerau_levenshtein;
 use super::args::Target;
 use super::failure::{EXIT_NO_TREE, Failure};
 use super::http::{RequestError, Server};
+use crate::EXIT_FAILED;
 
 /// How long each socket may take to say which tree it belongs to.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
@@ -128,7 +129,10 @@ fn by_name(found: &Found, name: &str) -> Result<Server, Failure> {
 }
 
 fn unknown_name(found: &Found, name: &str) -> Failure {
-    if let Some((_, why)) = found.silent.iter().find(|(socket, _)| stem(socket) == name) {
+    // The socket of a second tree of a name has a mark after the name.
+    let may_be_called =
+        |stem: &str| stem.strip_prefix(name).is_some_and(|mark| mark.is_empty() || mark.starts_with('-'));
+    if let Some((_, why)) = found.silent.iter().find(|(socket, _)| may_be_called(stem(socket))) {
         return Failure::failed(why.clone());
     }
     let names = found.trees.iter().flat_map(|tree| [tree.name(), tree.socket_name()]);
@@ -152,7 +156,7 @@ fn by_folder(found: &Found, here: Option<&Path>, access: Access) -> Result<Serve
         // A tree that does not answer is still the tree of its folder: no other one is meant.
         let is_of_folder = |(socket, _): &&(PathBuf, String)| {
             let file = file_of(socket);
-            file.is_some_and(|file| Path::new(&file).parent().is_some_and(|of| of == folder))
+            file.is_some_and(|file| file.parent().is_some_and(|of| of == folder))
         };
         if let Some((_, why)) = found.silent.iter().find(is_of_folder) {
             return Err(Failure::failed(why.clone()));
@@ -179,12 +183,12 @@ fn by_folder(found: &Found, here: Option<&Path>, access: Access) -> Result<Serve
 /// Returns the failure of a search from a folder upwards.
 fn no_tree(found: &Found, here: Option<&Path>, access: Access) -> Failure {
     let place = here.map_or("the current folder".to_owned(), |here| here.display().to_string());
-    let text = match found.trees.len() {
-        0 if found.silent.is_empty() => "no tree runs".to_owned(),
-        0 => "no tree answers".to_owned(),
-        _ => format!("no tree has its file in {place} or above it"),
+    let (code, text) = match found.trees.len() {
+        0 if found.silent.is_empty() => (EXIT_NO_TREE, "no tree runs".to_owned()),
+        0 => (EXIT_FAILED, "a tree is there, but does not answer".to_owned()),
+        _ => (EXIT_NO_TREE, format!("no tree has its file in {place} or above it")),
     };
-    let failure = Failure::new(EXIT_NO_TREE, text).lines(whereabouts(found));
+    let failure = Failure::new(code, text).lines(whereabouts(found));
     match (found.trees.as_slice(), access) {
         ([], _) if found.silent.is_empty() => failure.line("`liveoak up` starts one"),
         ([], _) => failure,
@@ -220,7 +224,9 @@ fn described(tree: &RunningTree) -> String {
 
 /// Returns the folder of the file that declares a tree.
 fn file_folder(tree: &RunningTree) -> Option<PathBuf> {
-    let folder = Path::new(tree.status.file.as_ref()?).parent()?;
+    // The text of the status is UTF-8, which the name of a folder may not be.
+    let file = file_of(tree.server.socket()).or_else(|| tree.status.file.as_ref().map(PathBuf::from))?;
+    let folder = file.parent()?;
     Some(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()))
 }
 
@@ -308,8 +314,12 @@ mod tests {
         assert!(text.contains("no tree runs") && text.contains("looked for sockets in "), "{text}");
         let silent =
             Found { trees: vec![], silent: vec![("/run/x.sock".into(), "x is suspended".to_owned())] };
-        let (_, text) = from_folder(&silent, "/p", Access::Reads).unwrap_err();
-        assert!(text.contains("no tree answers") && text.contains("x is suspended"), "{text}");
+        let (code, text) = from_folder(&silent, "/p", Access::Reads).unwrap_err();
+        assert_eq!(code, 1, "a tree was found");
+        assert!(
+            text.contains("a tree is there, but does not answer") && text.contains("x is suspended"),
+            "{text}"
+        );
         let also = Found { silent: silent.silent, ..found(&[("a", "/q/a.toml", "a")]) };
         assert!(from_folder(&also, "/p", Access::Reads).is_err(), "it is not the only one");
     }

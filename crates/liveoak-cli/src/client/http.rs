@@ -134,6 +134,13 @@ impl Server {
         self.read(path, response).await
     }
 
+    /// Asks for something that has no body.
+    pub(crate) async fn post_nothing<T: DeserializeOwned>(&self, path: &str) -> Result<T, RequestError> {
+        let request = Request::post(path).header(ACCEPT, "application/json");
+        let response = self.send(request, Bytes::new()).await?;
+        self.read(path, response).await
+    }
+
     /// Opens a stream of events; with an id, it goes on after the event with this id.
     pub(crate) async fn stream(&self, path: &str, after: Option<&str>) -> Result<EventStream, RequestError> {
         let mut request = Request::get(path).header(ACCEPT, "text/event-stream");

@@ -6,7 +6,7 @@
 //!   [`diagnose`]
 //! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed
 //! - [`command`]: `start` to `release`; [`mode`]; [`wait`]; [`down`]
-//! - [`background`]: `up -d`
+//! - [`background`]: `up -d`; [`login`]: the address for a browser
 //! - [`pages`]: completions and man pages
 //! - [`paths`]: paths of children as people write them
 //! - [`table`], [`words`], [`print`]: what people and scripts get to see
@@ -24,6 +24,7 @@ mod failure;
 mod http;
 mod lines;
 mod list;
+mod login;
 mod mode;
 mod pages;
 mod paths;
@@ -100,6 +101,7 @@ async fn run_verb(command: ClientCommand) -> Done {
         ClientCommand::Mode(args) => mode::run(&args).await,
         ClientCommand::Wait(args) => wait::run(&args).await,
         ClientCommand::Down(args) => down::run(&args).await,
+        ClientCommand::Login(args) => login::run(&args.target).await,
         // These two have no tree.
         ClientCommand::Completions { shell } => pages::completions(shell),
         ClientCommand::Man { folder } => pages::man(folder.as_deref()),

@@ -68,6 +68,12 @@ impl UpControl {
         {
             let text = format!("listening on http://{address}; the token is in {}", token.display());
             status.message(Level::INFO, "listening", &text);
+            if let Some(login) = open.as_ref().and_then(OpenControl::login_address) {
+                let text = format!(
+                    "a browser can open {login} once, within ten minutes; `liveoak login` prints a new address"
+                );
+                status.message(Level::INFO, "login", &text);
+            }
         }
         Ok(Self { open, server })
     }

@@ -195,12 +195,20 @@ impl Up<'_> {
         let tree = control.begin_with(build::tree(self.config, self.args.mode.as_deref(), &io));
         let tree = tree.begin().map_err(|error| error.to_string())?;
         control.tell_failure(self.status);
+        let ready = ReadyInBackground::watch(self.args, &tree);
         let (stop_signals, requests) = signals.insert(listening);
         let telling = state::tell_when_asked(&tree, self.config, self.status, requests);
         let until_ended = progress::beside(tree.handle(), self.status, self.until_ended(&tree, stop_signals));
         let (Either::Left(ended) | Either::Right(ended)) = race(until_ended, telling).await;
         let report = RunReport::new(self.config, &ended, &tree.snapshot(), &self.reasons);
-        let code = exit_code(&ended);
+        let code = match exit_code(&ended) {
+            0 if ready.was_missed(&tree).await => {
+                let text = "the tree was asked to stop before it was ready";
+                self.status.message(Level::WARN, "start-ended", text);
+                EXIT_FAILED
+            }
+            code => code,
+        };
         let level = if code == 0 { Level::INFO } else { Level::ERROR };
         let more = serde_json::json!({ "code": code, "report": &report });
         self.status.document(level, "stop-report", &report.headline(), &report.text(), &more);
@@ -315,6 +323,24 @@ fn how_to_kill(signals: &StopSignals) -> String {
     format!(
         "still stopping; SIGINT was ignored at the start, so only `kill -KILL {pid}` kills all remaining children"
     )
+}
+
+/// Whether a tree that `up -d` has started became ready. Its caller waits for that, and for nothing else.
+struct ReadyInBackground(Option<tokio::task::JoinHandle<bool>>);
+
+impl ReadyInBackground {
+    fn watch(args: &UpArgs, tree: &Tree) -> Self {
+        let handle = tree.handle();
+        let ready = async move { handle.ready().await.is_ok() };
+        Self(args.in_background.then(|| tokio::spawn(ready)))
+    }
+
+    /// Returns `true` if a tree that has ended was asked to stop before it was ready.
+    async fn was_missed(self, tree: &Tree) -> bool {
+        let Some(ready) = self.0 else { return false };
+        let was_asked = tree.final_report().is_some_and(|report| report.asked.is_some());
+        was_asked && !ready.await.unwrap_or(true)
+    }
 }
 
 /// Waits for `time`, or for ever.

@@ -1,8 +1,8 @@
 //! `liveoak up -d`: starts in the background.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::Value;
 
 use crate::support::{TestDir, look_for};
@@ -74,9 +74,65 @@ fn a_file_that_has_ended_can_be_started_again_and_a_killed_one_leaves_no_lock() 
     let dir = TestDir::of(STEADY);
     let (pid, _) = started(&run(&dir, &["up", "-d", "--json"]).1);
     let killed = Pid::from_raw(pid).expect("a process");
-    rustix::process::kill_process(killed, rustix::process::Signal::KILL).expect("killed");
+    rustix::process::kill_process(killed, Signal::KILL).expect("killed");
     look_for("end of the process", || test_kill_process(killed).is_err().then_some(()));
     let (code, out, errors) = run(&dir, &["up", "-d", "--json"]);
     assert_eq!(code, Some(0), "{errors}");
     down(&dir, started(&out).0);
+}
+
+const NEVER_READY: &str =
+    "[child.a]\ncommand = [\"sleep\", \"1000\"]\nready = { file = \"never\", within = \"1h\" }\n";
+
+#[test]
+fn a_start_in_the_background_that_a_command_ends_has_failed() {
+    let dir = TestDir::of(NEVER_READY);
+    let start =
+        dir.verb(&["up", "-d"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    look_for("start", || (run(&dir, &["ps"]).0 == Some(0)).then_some(()));
+    assert_eq!(run(&dir, &["down", "--by", "me"]).0, Some(0), "the tree itself has ended well");
+    let Output { status, stdout, stderr } = start.wait_with_output().expect("it ends");
+    let errors = String::from_utf8_lossy(&stderr);
+    assert_eq!((status.code(), stdout.as_slice()), (Some(1), &b""[..]), "{errors}");
+    assert!(errors.contains("asked to stop before it was ready"), "{errors}");
+}
+
+#[test]
+fn a_tree_in_the_background_that_has_done_its_work_is_no_failure() {
+    let dir = TestDir::of("[child.a]\ncommand = [\"true\"]\nrestart = \"temporary\"\n");
+    let (code, out, errors) = run(&dir, &["up", "-d"]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(out.contains("t has ended already") || out.contains("t is ready"), "{out}");
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_a_start_and_not_the_start() {
+    let dir = TestDir::of(NEVER_READY);
+    let start =
+        dir.verb(&["up", "-d"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    look_for("start", || (run(&dir, &["ps"]).0 == Some(0)).then_some(()));
+    let pid = i32::try_from(start.id()).ok().and_then(Pid::from_raw).expect("a process");
+    rustix::process::kill_process(pid, Signal::INT).expect("it is alive");
+    let Output { status, stderr, .. } = start.wait_with_output().expect("it ends");
+    let errors = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(130), "{errors}");
+    assert!(errors.contains("interrupted; the start goes on"), "{errors}");
+    let (code, out, errors) = run(&dir, &["status", "--json"]);
+    assert_eq!(code, Some(1), "{errors}");
+    let answer: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(answer["state"], "starting");
+    down(&dir, answer["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid"));
+}
+
+#[test]
+fn a_file_after_two_dashes_is_started_in_the_background() {
+    let dir = TestDir::of(STEADY);
+    std::fs::rename(dir.at("liveoak.toml"), dir.at("-d")).expect("renamed");
+    let (code, out, errors) = run(&dir, &["up", "-d", "--json", "--", "-d"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let (pid, _) = started(&out);
+    let (_, out, _) = run(&dir, &["status", "--json"]);
+    let file = serde_json::from_str::<Value>(&out).expect("JSON")["file"].clone();
+    assert_eq!(file.as_str().map(std::path::Path::new), Some(dir.at("-d").as_path()));
+    down(&dir, pid);
 }

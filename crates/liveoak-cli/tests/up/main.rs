@@ -7,6 +7,9 @@
 mod asked;
 mod background;
 mod bad_files;
+mod browser;
+mod chromium;
+mod control;
 mod elsewhere;
 mod endings;
 mod environment;

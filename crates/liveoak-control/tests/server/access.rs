@@ -5,7 +5,7 @@ use crate::{Served, shop};
 use liveoak_control::Control;
 use std::os::unix::fs::PermissionsExt as _;
 
-fn over_tcp() -> (Served, String) {
+pub(crate) fn over_tcp() -> (Served, String) {
     let address = "127.0.0.1:0".parse().unwrap();
     let served =
         Served::with(shop(), |control, folder| control.listen(address, folder.join("token"))).ready();
@@ -13,7 +13,7 @@ fn over_tcp() -> (Served, String) {
     (served, token)
 }
 
-fn ask(served: &Served, route: &str, host: &str, more: &str) -> (u16, String) {
+pub(crate) fn ask(served: &Served, route: &str, host: &str, more: &str) -> (u16, String) {
     let address = served.server.as_ref().unwrap().address().unwrap();
     let host = host.replace("PORT", &address.port().to_string());
     let more = more.replace("PORT", &address.port().to_string());
@@ -85,6 +85,10 @@ fn a_body_that_is_too_large_or_no_json_is_refused() {
     assert_eq!(post("", "").code(), "bad-request");
     let large = format!("{{\"paths\":[\"{}\"]}}", "x".repeat(300 * 1024));
     assert_eq!(post("", &large).code(), "too-large");
+    for array in ["[[\"web\"]]", " [[\"web\"],null,null,null,false]", "[]"] {
+        assert_eq!(post("", array).code(), "bad-request", "{array}");
+    }
+    assert_eq!(get(&served.socket, "/v1/children/web").json()["state"], "running", "nothing was stopped");
     let not_utf8 = get(&served.socket, "/v1/children/%FF");
     assert_eq!(not_utf8.code(), "bad-request");
 }

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod diagnosing;
 mod history;
+mod logins;
 mod reading;
 mod streams;
 

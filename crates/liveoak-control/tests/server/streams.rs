@@ -1,6 +1,6 @@
 //! Streams of events and of output, and their readers.
 
-use crate::client::{Stream, get};
+use crate::client::{Stream, get, raw};
 use crate::{Served, shop, steady};
 use liveoak_runtime::{Child, Ctx, Limit, Supervisor};
 use serde_json::Value;
@@ -40,6 +40,47 @@ fn a_reader_goes_on_after_the_last_event_that_it_has_seen() {
     // The id of another run leads to the begin of this one.
     let mut other = Stream::open(&served.socket, "/v1/events?follow=true", Some("7-1000000"));
     assert_eq!(other.next().unwrap().1["n"], 1);
+}
+
+#[test]
+fn an_id_of_a_last_event_that_is_none_is_refused() {
+    let served = Served::new(shop()).ready();
+    for id in ["x", "1", "1-", "-1", "1-x", "1-99999999999999999999", "\u{fc}-1", ""] {
+        let request =
+            format!("GET /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\nlast-event-id: {id}\r\n\r\n");
+        let answer = raw(&served.socket, &request);
+        assert_eq!((answer.status, answer.code().as_str()), (400, "bad-request"), "{id}");
+    }
+    let twice = "GET /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\nlast-event-id: 1-1\r\nlast-event-id: 1-2\r\n\r\n";
+    assert_eq!(raw(&served.socket, twice).code(), "bad-request");
+}
+
+#[test]
+fn readers_that_read_nothing_hold_no_memory() {
+    const ATTEMPTS: u64 = 30_000;
+    let storm = Child::task("storm", |ctx: Ctx| async move {
+        if ctx.attempt().0 < ATTEMPTS {
+            return Err("x".repeat(200));
+        }
+        ctx.stopping().await;
+        Ok(())
+    });
+    let storm = storm.backoff(None).limit(Limit::unlimited());
+    let served = Served::new(Supervisor::new("shop").child(storm));
+    let before = resident();
+    let readers: Vec<_> =
+        (0..50).map(|_| Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None)).collect();
+    let wait = served.tree.wait_for("/shop/storm", |view| view.attempt.0 == ATTEMPTS);
+    served.runtime.block_on(wait).unwrap();
+    // What is kept for all readers together has a bound: 8 MiB of events and their text.
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 64 * 1024 * 1024, "{grown} bytes for {} readers", readers.len());
+}
+
+/// Returns the memory of this process.
+fn resident() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * rustix::param::page_size() as u64
 }
 
 #[test]
