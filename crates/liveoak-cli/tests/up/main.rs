@@ -26,3 +26,4 @@ mod stops;
 mod support;
 mod terminal;
 mod transcript;
+mod wrapped;
