@@ -29,3 +29,4 @@ mod stops;
 mod support;
 mod terminal;
 mod transcript;
+mod wrapped;

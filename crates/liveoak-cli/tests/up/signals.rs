@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use crate::support::{Stream, TestDir, Up, look_for};
 
 /// A tree whose only program takes a moment to save its work when it is asked to stop.
-fn saves() -> TestDir {
+pub(crate) fn saves() -> TestDir {
     let dir = TestDir::of("[child.a]\ncommand = \"sh a.sh\"\n");
     dir.file(
         "a.sh",
@@ -20,7 +20,7 @@ fn saves() -> TestDir {
 
 /// Returns a command that runs `liveoak up` by other programs: the last of `words` is followed by its command line, or has
 /// `LIVEOAK` where the command line belongs. It runs in a process group of its own.
-fn through(dir: &TestDir, words: &[&str]) -> Command {
+pub(crate) fn through(dir: &TestDir, words: &[&str]) -> Command {
     let inner = dir.command(&[]);
     let line: Vec<&str> = std::iter::once(inner.get_program())
         .chain(inner.get_args())
@@ -43,24 +43,24 @@ fn through(dir: &TestDir, words: &[&str]) -> Command {
     outer
 }
 
-fn pid(of: u32) -> Pid {
+pub(crate) fn pid(of: u32) -> Pid {
     i32::try_from(of).ok().and_then(Pid::from_raw).expect("a process id")
 }
 
 /// Returns the process id of the `liveoak` of this test.
-fn liveoak(dir: &TestDir) -> u32 {
+pub(crate) fn liveoak(dir: &TestDir) -> u32 {
     look_for("liveoak", || dir.running("liveoak").first().copied())
 }
 
 /// Starts `liveoak up` through these words, and waits until its program runs.
-fn start(dir: &TestDir, words: &[&str]) -> Up {
+pub(crate) fn start(dir: &TestDir, words: &[&str]) -> Up {
     let up = Up::watch(through(dir, words).spawn().expect("the programs of this test are installed"));
     up.line("/t/a", 0);
     up
 }
 
 /// Waits until no process of the test runs, and checks that the program could save its work.
-fn saved(dir: &TestDir, what: &str) {
+pub(crate) fn saved(dir: &TestDir, what: &str) {
     dir.has_no_processes_left();
     assert!(dir.exists("saved"), "{what}: the program was killed");
 }

@@ -120,6 +120,21 @@ fn forced_stops_below_a_supervisor_that_is_about_to_start_again_are_not_in_the_r
     assert_eq!(forced(&driver.report()), []);
 }
 
+/// The supervisor ends because the one below it ended and was given up on, so what was forced there belongs to its attempt.
+#[test]
+fn forced_stops_two_levels_below_a_supervisor_that_is_about_to_start_again_are_not_in_the_report_of_the_end()
+{
+    let below = ends_by_force("b").restart(Restart::Permanent).limit(Limit::new(0, secs(60)));
+    let inner = sup("s", [below]).restart(Restart::Permanent).delayed(secs(9));
+    let mut driver = TestDriver::started(&sup("t", [inner, leaf("z")]));
+    driver.obeys("s/b/stubborn", Obeys::Kill);
+    driver.complete("s/b/last");
+    driver.advance(SECOND);
+    assert_eq!(driver.state("s"), "backing-off");
+    driver.stop();
+    assert_eq!(forced(&driver.report()), []);
+}
+
 #[test]
 fn forced_stops_below_an_added_supervisor_that_has_left_the_tree_are_not_in_the_report_of_the_end() {
     let mut driver = TestDriver::started(&sup("t", [leaf("z")]));
