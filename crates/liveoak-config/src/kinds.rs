@@ -2,6 +2,7 @@
 
 use crate::args::{Args, read};
 use crate::fault::Fault;
+use crate::kind_value::KindValue;
 use crate::text::{near_miss, one_of};
 use liveoak_runtime::{
     Added, Child, ChildState, Ctx, Exit, IdleReason, IntoExit, Path, Refusal, Restart, TreeHandle,
@@ -66,7 +67,9 @@ impl Kind {
     }
 
     pub(crate) fn child(&self, name: &str, args: &Args) -> Child {
-        self.factory.child(name, args)
+        let value = KindValue::new(self.name(), args);
+        let child = self.factory.child(name, args);
+        if child.is_leaf() { child.made_of(Arc::new(value)) } else { child.version(value.version()) }
     }
 }
 

@@ -19,7 +19,7 @@
 //! - `diagnostic`, `render`: errors as data, and how they look
 //! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
 //! - `shell_syntax`: finds shell syntax in a command
-//! - `fault`, `stand_in`, `args`, `kinds`: arguments as typed values, and the kinds that take them
+//! - `fault`, `stand_in`, `args`, `kinds`, `kind_value`: arguments as typed values, and the kinds that take them
 //! - `config`: the result; `defaults`: what children inherit; `reader`: the state of reading
 //! - `supervision`, `program`, `variables`, `kind`, `read_defaults`: the keys of a child and of `[defaults]`
 //! - `modes`: the modes of the tree
@@ -43,6 +43,7 @@ mod env_file;
 mod fault;
 mod keys;
 mod kind;
+mod kind_value;
 mod kinds;
 mod load;
 mod modes;

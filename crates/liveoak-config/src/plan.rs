@@ -1,9 +1,12 @@
 //! The plan of a changed file: how the programs and kinds of two files differ, beside what the core compares.
 
 use crate::config::{Config, Form, KindConfig, ProgramConfig, SupervisorConfig};
+use crate::kind_value::KindValue;
 use liveoak_core::{BodyDifference, Path, PlanAction, PlanStep};
-use liveoak_process::CommandLine;
-use std::collections::{BTreeSet, HashMap};
+use liveoak_process::ProgramValue;
+use liveoak_runtime::BodyValue as _;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Returns the plan by which the tree of `new` takes the place of the tree of `old`, with all replicas. Nothing is done.
 ///
@@ -57,14 +60,11 @@ fn forms(config: &Config) -> HashMap<Path, &Form> {
 }
 
 fn kinds(old: &KindConfig, new: &KindConfig) -> BodyDifference {
+    let value = |kind: &KindConfig| KindValue::new(kind.kind.name(), &kind.args);
+    let mut found = value(old).difference(&value(new));
     if old.kind != new.kind {
-        let (old, new) = (old.kind.name(), new.kind.name());
-        return restart(format!("it is of another kind: `{old}`, now `{new}`"));
+        return found;
     }
-    let mut found = match old.args.differing(&new.args) {
-        keys if keys.is_empty() => BodyDifference::default(),
-        keys => restart(format!("its arguments differ: {}", listed(&keys))),
-    };
     // Without these keys the kind decides, so the specs do not show all differences.
     if (old.stop_within, old.unready_for) != (new.stop_within, new.unready_for) {
         found.in_place.push("its `stop` differs".to_owned());
@@ -77,49 +77,11 @@ fn kinds(old: &KindConfig, new: &KindConfig) -> BodyDifference {
 }
 
 fn programs(old: &ProgramConfig, new: &ProgramConfig) -> BodyDifference {
-    let mut found = BodyDifference { restart: commands(&old.command, &new.command), in_place: Vec::new() };
-    if old.replica != new.replica {
-        found.restart.push("the number of the replica differs".to_owned());
-    }
-    if old.checks != new.checks {
-        found.restart.push("what its checks ask differs".to_owned());
-    }
-    if old.ready != new.ready {
-        found.in_place.push("its `ready` differs, which counts from its next start".to_owned());
-    }
-    found
-}
-
-/// Returns how two command lines differ.
-fn commands(old: &CommandLine, new: &CommandLine) -> Vec<String> {
-    let fields = [
-        ("its command differs", old.program != new.program || old.args != new.args),
-        ("its `cwd` differs", old.cwd != new.cwd),
-        ("its `stdin` differs", old.stdin != new.stdin),
-        ("its `output` differs", {
-            (old.stdout, old.stderr, old.merge_output) != (new.stdout, new.stderr, new.merge_output)
-        }),
-        ("its `success` differs", old.success != new.success),
-        ("its stop signal differs", old.stop_signal != new.stop_signal),
-        ("its `ask` differs", old.ask != new.ask),
-        ("whether it inherits variables differs", old.env_cleared != new.env_cleared),
-    ];
-    let fields = fields.into_iter().filter(|(_, differs)| *differs);
-    let mut found: Vec<String> = fields.map(|(what, _)| what.to_owned()).collect();
-    let names: BTreeSet<_> = old.env.keys().chain(new.env.keys()).collect();
-    let names = names.into_iter().filter(|name| old.env.get(*name) != new.env.get(*name));
-    let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-    if !names.is_empty() {
-        found.push(format!("variables differ: {}", listed(&names)));
-    }
-    // A field that is not named above must not be overlooked.
-    if found.is_empty() && old != new {
-        found.push("its command line differs".to_owned());
-    }
-    found
-}
-
-fn listed(names: &[String]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    names.join(", ")
+    let value = |program: &ProgramConfig| ProgramValue {
+        command: Arc::new(program.command.clone()),
+        replica: program.replica.into(),
+        ready: program.ready.clone(),
+        checks: program.checks.clone(),
+    };
+    value(old).difference(&value(new))
 }

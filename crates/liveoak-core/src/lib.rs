@@ -51,7 +51,7 @@ pub use ids::{Attempt, ChildId, Name, NameError, Path, RequestId};
 pub use machine::PanicAt;
 pub use machine::{
     Asker, Awaited, Command, Effect, Input, MAX_QUEUED_EFFECTS, MAX_WAITERS, Machine, ModeStep, Moment,
-    Outcome, Refusal, TreeCopy, Wanted,
+    OrderPlace, Outcome, Refusal, TreeCopy, Wanted,
 };
 pub use origin::{DeclaredAt, Origin, Text};
 pub use report::{MAX_KEPT_FORCED, MAX_LISTED, MAX_LISTED_MEMBERS, StopEntry, StopReport, StopStage};

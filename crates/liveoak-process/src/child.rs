@@ -19,6 +19,7 @@ use crate::signal::Signal;
 use crate::spawn_error::SpawnError;
 use crate::spawn_failed::{cannot_check, start_failed};
 use crate::suspension::{Suspension, changed, until_continued};
+use crate::value::ProgramValue;
 use liveoak_runtime::internal::{Either, race};
 use liveoak_runtime::{
     BodyKind, Child, ChildSpec, Ctx, DeclaredAt, Exit, Health, OutputPiece, Path, Restart, Survivors,
@@ -216,12 +217,19 @@ impl From<Program> for Child {
             said_early: AtomicBool::new(false),
             restart_codes,
         });
-        let probes = program.checks.into_iter().map(relative);
+        let probes: Vec<Probe> = program.checks.into_iter().map(relative).collect();
+        let value = ProgramValue {
+            command: Arc::clone(&runner.command),
+            replica: runner.replica,
+            ready: runner.probe.clone(),
+            checks: probes.clone(),
+        };
         let attempts = Arc::clone(&runner);
         let child =
             Self::task_with_kill(program.name, move |ctx| Arc::clone(&attempts).run(ctx)).with_spec(spec);
         let environment = move |ctx: &Ctx| runner.environment(ctx);
-        with_checks(child, checks.as_deref().unwrap_or_default(), probes, Arc::new(environment))
+        let checks = checks.as_deref().unwrap_or_default();
+        with_checks(child, checks, probes.into_iter(), Arc::new(environment)).made_of(Arc::new(value))
     }
 }
 

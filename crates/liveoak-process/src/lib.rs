@@ -81,6 +81,7 @@ mod spawn_failed;
 mod spawner;
 mod stop_settings;
 mod suspension;
+mod value;
 
 pub use child::{OutputSink, ProcessChild, Program};
 pub use command::{Argv, Ask, CommandLine, OutputMode, Stdin};
@@ -97,3 +98,4 @@ pub use process::{Finished, Process, SignalError};
 pub use signal::{ParseSignalError, Signal};
 pub use spawn_error::SpawnError;
 pub use spawn_failed::SpawnFailed;
+pub use value::ProgramValue;

@@ -21,6 +21,7 @@ mod engine;
 pub mod testing;
 mod util;
 
+pub use api::apply::{ApplyError, ApplyPlan, ApplyReport};
 pub use api::check::Check;
 pub use api::check_now::CheckAnswer;
 pub use api::child::Child;
@@ -42,7 +43,7 @@ pub use api::subtask::{CheckedSubtask, Subtask, SubtaskError, spawn};
 pub use api::supervisor::Supervisor;
 pub use api::tree::{NotReady, Tree, TreeHandle};
 pub use api::tree_health::RuntimeEnded;
-pub use attempt::body::{BoxError, IntoExit};
+pub use attempt::body::{BodyValue, BoxError, IntoExit};
 pub use attempt::dedicated_runtime::DedicatedRuntime;
 pub use attempt::panic::capture_panics;
 pub use engine::ended::{Ended, FinalReport, TreeFailure, TreeHealth, TreePhase};
@@ -52,16 +53,16 @@ pub use engine::output::{OutputPiece, OutputWatched};
 pub use engine::run_hold::RunHold;
 
 pub use liveoak_core::{
-    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, BodyKind, CheckKind, CheckSources,
-    CheckSpec, CheckView, ChildHistory, ChildId, ChildSpec, ChildState, ChildView, Command, CommandRecord,
-    Condition, Criticality, DeclaredAt, Defaults, Description, Edge, Event, EventKind, Exit, ExitRecord,
-    Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason, Jitter,
-    KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY, MAX_KEPT_COMMANDS,
-    MAX_REASON_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, NameError, Need, Order, Origin,
-    Outcome, Panic, Path, PlanAction, PlanStep, PollLimit, Preset, Ready, Refusal, Restart, RestartCodes,
-    RestartRequest, Role, Severity, Snapshot, Source, Sources, SpecError, SpecErrors, SpecProblem,
-    SpecWarning, Standing, StartFailure, StopEntry, StopReport, StopStage, Strategy, StuckPoll, Survivors,
-    Text, Time, Unhealthy, Wait, WaitingFor, WhenStuck, Written,
+    Attempt, AutoShutdown, AutoShutdownFailure, Backoff, BackoffUse, BodyDifference, BodyKind, CheckKind,
+    CheckSources, CheckSpec, CheckView, ChildHistory, ChildId, ChildSpec, ChildState, ChildView, Command,
+    CommandRecord, Condition, Criticality, DeclaredAt, Defaults, Description, Edge, Event, EventKind, Exit,
+    ExitRecord, Explanation, Failure, FirstFailure, FirstStart, GiveUp, Glob, GlobError, Health, IdleReason,
+    Jitter, KILL_WAIT, Limit, LimitExceeded, LimitUse, MAX_CHECKS, MAX_CHILDREN, MAX_HISTORY,
+    MAX_KEPT_COMMANDS, MAX_REASON_BYTES, MAX_TAG_BYTES, MAX_TAGS, MAX_TITLE_BYTES, Name, NameError, Need,
+    Order, Origin, Outcome, Panic, Path, PlanAction, PlanStep, PollLimit, Preset, Ready, Refusal, Restart,
+    RestartCodes, RestartRequest, Role, Severity, Snapshot, Source, Sources, SpecError, SpecErrors,
+    SpecProblem, SpecWarning, Standing, StartFailure, StopEntry, StopReport, StopStage, Strategy, StuckPoll,
+    Survivors, Text, Time, Unhealthy, Wait, WaitingFor, WhenStuck, Written,
 };
 
 /// Items for the other crates of Liveoak. Not part of the public API.

@@ -135,6 +135,7 @@
 //! | command many children, after a look at what would be done | [`TreeHandle::plan`] with a [`Glob`] |
 //! | change to another set of children that shall run, after a look at the difference | [`Supervisor::mode`], [`TreeHandle::plan_mode`] |
 //! | list a child, and start it only when it is asked for | [`Child::manual`], [`TreeHandle::start_child`] |
+//! | put another declaration in the place of the running one, after a look at the difference | [`TreeHandle::apply`], [`Child::version`] |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
 //! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
 //! | bound how many children start side by side, also after a common failure | [`Supervisor::max_starting`], [`Group::max_starting`] |
@@ -351,6 +352,9 @@ pub use liveoak_runtime::{
     DedicatedRuntime, Defaults, FirstStart, GiveUp, Group, GroupHandle, Init, Jitter, Limit, NotBegun, Order,
     PendingTree, PollLimit, Preset, Restart, Role, Service, Strategy, Supervisor, WhenStuck,
 };
+
+// Another declaration for a running tree.
+pub use liveoak_runtime::{ApplyError, ApplyPlan, ApplyReport, BodyDifference, BodyValue};
 
 // Modes: named sets of children that shall run.
 pub use liveoak_runtime::{

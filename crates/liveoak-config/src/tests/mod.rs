@@ -1,5 +1,6 @@
 //! The values, defaults, order, paths and replicas that are read from a correct file, and the bounds of a file.
 
+mod apply;
 mod checks;
 mod corners;
 mod defaults;

@@ -43,7 +43,7 @@ impl Machine {
                 if self.arena.some_needs {
                     self.check_needs(sup);
                 }
-                if self.arena.some_unwanted {
+                if self.arena.some_unwanted && !self.applies {
                     self.stop_unneeded(sup);
                 }
                 // No child of a restart set starts before all children of the set have stopped.

@@ -400,7 +400,7 @@ impl Machine {
     }
 
     /// Emits the events that a child and all children below it were added.
-    fn announce_added(&mut self, child: Index) {
+    pub(super) fn announce_added(&mut self, child: Index) {
         let state = &self.arena[child];
         let (restart, strategy) = (state.spec.restart, state.sup.as_ref().map(|sup| sup.rules.strategy));
         self.emit(child, || EventKind::Added { restart, strategy });

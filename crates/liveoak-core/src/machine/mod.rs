@@ -56,12 +56,14 @@
 //! 38. `advance` - the next steps of each supervisor, and what happens when a deadline has come
 //! 39. `command` - what each command does; adding children and members
 //! 40. `wanted` - which children are wanted: the steps of a change to a mode
-//! 41. `failure` - the end of a machine that has panicked
-//! 42. `mod` - the machine itself: it takes inputs and gives effects
+//! 41. `apply` - another declaration takes the place of the tree's
+//! 42. `failure` - the end of a machine that has panicked
+//! 43. `mod` - the machine itself: it takes inputs and gives effects
 //!
 //! Numbers like "C10" are rows of docs/conformance.md, which compares the rules with those of OTP.
 
 mod advance;
+mod apply;
 mod arena;
 mod auto_shutdown;
 mod brought;
@@ -106,6 +108,7 @@ mod wish;
 #[cfg(test)]
 mod tests;
 
+pub use apply::OrderPlace;
 pub use driver_queue::MAX_QUEUED_EFFECTS;
 #[cfg(feature = "testing")]
 pub use driver_queue::PanicAt;
@@ -155,6 +158,8 @@ pub struct Machine {
     stop_budget: Option<Duration>,
     /// What happened to the tree before.
     history: history::TreeHistory,
+    /// Another declaration is taking the place of the present one, so nothing counts as not needed any more.
+    applies: bool,
     /// The tree has ended.
     ended: bool,
     /// Where a test lets it panic.
@@ -194,6 +199,7 @@ impl Machine {
             origin: None,
             stop_budget: None,
             history: history::TreeHistory::default(),
+            applies: false,
             ended: false,
             #[cfg(feature = "testing")]
             panics_at: None,

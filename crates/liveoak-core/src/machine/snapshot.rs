@@ -166,6 +166,7 @@ impl Machine {
             origin: None,
             stop_budget: None,
             history: self.history.clone(),
+            applies: false,
             ended: self.ended,
             #[cfg(feature = "testing")]
             panics_at: None,

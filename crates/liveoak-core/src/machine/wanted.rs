@@ -78,7 +78,7 @@ impl Machine {
     }
 
     /// Returns the declared children of a supervisor, in start order.
-    fn declared_below(&self, sup: Index) -> Vec<Index> {
+    pub(super) fn declared_below(&self, sup: Index) -> Vec<Index> {
         let children = self.arena[sup].sup.as_ref().map_or(&[][..], |sup| sup.ordered());
         children.iter().copied().filter(|child| !self.arena[*child].flags.added).collect()
     }

@@ -110,6 +110,13 @@ fn compare(
     let mut found = BodyDifference::default();
     compare_specs(&old.spec, &new.spec, "", &mut found);
     match (&old.form, &new.form) {
+        // Another kind of code has other defaults, which say nothing more.
+        (ChildForm::Leaf, ChildForm::Leaf) if old.spec.body != new.spec.body => {
+            found = body(&path);
+            if found.restart.is_empty() {
+                found.restart.push(format!("it was a {}, and is a {} now", old.spec.body, new.spec.body));
+            }
+        }
         (ChildForm::Leaf, ChildForm::Leaf) => add(&mut found, body(&path)),
         (ChildForm::Supervisor(old), ChildForm::Supervisor(new)) => compare_rules(old, new, &mut found),
         (ChildForm::Group(old), ChildForm::Group(new)) => {
@@ -234,30 +241,32 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
         restart,
         backoff,
         limit,
-        ready,
         start_within,
-        heartbeat,
-        poll_limit,
-        checks,
-        reports_health,
         stop_within,
         unready_for,
         kill_wait,
-        run_within,
-        restart_codes,
-        body,
         significant,
         after,
         needs,
         manual,
         replica_of,
-        once,
-        keep_error,
         keep,
         history,
+        description,
+        // `compare_attempts` compares them.
+        body: _,
+        ready: _,
+        heartbeat: _,
+        poll_limit: _,
+        checks: _,
+        reports_health: _,
+        run_within: _,
+        restart_codes: _,
+        once: _,
+        keep_error: _,
+        version: _,
         // A child that stands at another place is the same child.
         declared_at: _,
-        description,
         // Where a value comes from is no difference, and what is written says nothing about how the child runs.
         sources: _,
         written: _,
@@ -279,21 +288,28 @@ fn compare_specs(old: &ChildSpec, new: &ChildSpec, of: &str, found: &mut BodyDif
     note(changed, &name("keep"), &old.keep, keep, ToString::to_string);
     note_description(changed, of, old.description.as_deref(), description.as_deref());
     note(changed, &name("history"), &old.history, history, ToString::to_string);
-    let restart = &mut found.restart;
-    note(restart, &name("body"), &old.body, body, ToString::to_string);
-    note(restart, &name("ready"), &old.ready, ready, |ready| format!("{ready:?}"));
+    compare_attempts(old, new, of, &mut found.restart);
+}
+
+/// Notes the differences that need a restart: what an attempt is, and how it is watched.
+fn compare_attempts(old: &ChildSpec, new: &ChildSpec, of: &str, restart: &mut Vec<String>) {
+    let name = |field: &str| format!("`{of}{field}`");
     let time = shown_time_or_none;
-    note(restart, &name("heartbeat"), &old.heartbeat, heartbeat, time);
-    note(restart, &name("poll_limit"), &old.poll_limit, poll_limit, shown_poll_limit);
-    note(restart, &name("checks"), &old.checks, checks, |checks| {
+    note(restart, &name("body"), &old.body, &new.body, ToString::to_string);
+    note(restart, &name("ready"), &old.ready, &new.ready, |ready| format!("{ready:?}"));
+    note(restart, &name("heartbeat"), &old.heartbeat, &new.heartbeat, time);
+    note(restart, &name("poll_limit"), &old.poll_limit, &new.poll_limit, shown_poll_limit);
+    note(restart, &name("checks"), &old.checks, &new.checks, |checks| {
         let checks = checks.as_deref().unwrap_or_default();
         listed(checks, |check| format!("{} every {}", check.name, shown_time(&check.every)))
     });
-    note(restart, &name("run_within"), &old.run_within, run_within, time);
-    note(restart, &name("restart_codes"), &old.restart_codes, restart_codes, shown_codes);
-    note(restart, &name("reports_health"), &old.reports_health, reports_health, ToString::to_string);
-    note(restart, &name("once"), &old.once, once, ToString::to_string);
-    note(restart, &name("keep_error"), &old.keep_error, keep_error, ToString::to_string);
+    note(restart, &name("run_within"), &old.run_within, &new.run_within, time);
+    note(restart, &name("restart_codes"), &old.restart_codes, &new.restart_codes, shown_codes);
+    note(restart, &name("reports_health"), &old.reports_health, &new.reports_health, ToString::to_string);
+    // A version may hold what must not be shown.
+    restart.extend((old.version != new.version).then(|| format!("{} differs", name("version"))));
+    note(restart, &name("once"), &old.once, &new.once, ToString::to_string);
+    note(restart, &name("keep_error"), &old.keep_error, &new.keep_error, ToString::to_string);
 }
 
 /// Notes how two descriptions differ.

@@ -242,6 +242,9 @@ pub struct ChildSpec {
     /// [`MAX_HISTORY`](crate::MAX_HISTORY); 0 keeps none. An exit is kept as text of at most
     /// [`MAX_EXIT_TEXT_BYTES`](crate::MAX_EXIT_TEXT_BYTES).
     pub history: u8,
+    /// The version of the code of the child; `None` if it has none. Code of another version counts as changed when another
+    /// declaration of the tree takes the place of this one; code without a version counts as unchanged.
+    pub version: Option<Arc<str>>,
     /// Where the child was declared.
     pub declared_at: DeclaredAt,
     /// The title, the tags, the role and the criticality of the child; `None` if it has none of them.
@@ -282,6 +285,7 @@ impl Default for ChildSpec {
             keep_error: false,
             keep: false,
             history: Self::HISTORY,
+            version: None,
             declared_at: DeclaredAt::default(),
             description: None,
             sources: Sources::default(),

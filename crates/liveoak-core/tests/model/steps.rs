@@ -427,6 +427,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         keep,
         // They decide nothing.
         history: _,
+        version: _,
         declared_at: _,
         description: _,
         sources: _,

@@ -2,7 +2,7 @@
 
 use crate::api::child::{Child, ChildKind};
 use crate::api::ctx::Ctx;
-use crate::attempt::body::{Body, BoxError, Try, UserValue, add_user_value};
+use crate::attempt::body::{Body, BodyValue, BoxError, Try, UserValue, add_user_value};
 use crate::attempt::panic::{catch, drop_catching_panics};
 use crate::engine::driver::{ChildBody, LiveAttempt, TreeInner};
 use liveoak_core::{CheckKind, CheckSpec, Exit, MAX_REASON_BYTES, Name, bounded_text, error_text};
@@ -216,6 +216,10 @@ where
                 add_user_value(values, ask);
             }
         }
+    }
+
+    fn value(&self) -> Option<&Arc<dyn BodyValue>> {
+        self.inner.value()
     }
 
     fn runtime(&self) -> Option<&Handle> {

@@ -96,8 +96,6 @@ pub struct Child {
     pub(crate) name: String,
     pub(crate) spec: ChildSpec,
     pub(crate) kind: ChildKind,
-    /// Where a service finds how long its stop may take. Set when the child is split.
-    pub(crate) stop_within_for_service: Option<Arc<OnceLock<Duration>>>,
     /// `true` if a runtime was chosen for what is not a leaf. The start refuses it.
     pub(crate) runtime_is_misplaced: bool,
 }
@@ -113,7 +111,7 @@ impl Child {
     fn leaf(name: impl Into<String>, body: impl Body<Arc<TreeInner>>) -> Self {
         let kind = ChildKind::Leaf(Arc::new(body));
         let spec = ChildSpec { declared_at: DeclaredAt::caller(), ..ChildSpec::default() };
-        Self { name: name.into(), spec, kind, stop_within_for_service: None, runtime_is_misplaced: false }
+        Self { name: name.into(), spec, kind, runtime_is_misplaced: false }
     }
 
     /// Makes a child of an async closure. Each attempt calls the closure again. The closure may return `()`, a `Result`
@@ -182,15 +180,9 @@ impl Child {
         S: Service,
     {
         let factory = Arc::new(factory);
-        let stop_within = Arc::new(OnceLock::new());
-        let known = Arc::clone(&stop_within);
-        let body = move |ctx: Ctx| {
-            let stop_within = known.get().copied().unwrap_or_default();
-            run_service(Arc::clone(&factory), ctx, stop_within)
-        };
+        let body = move |ctx: Ctx| run_service(Arc::clone(&factory), ctx);
         let mut child = Self::task_with_kill(name, body).reports_ready();
         child.spec.body = BodyKind::Service;
-        child.stop_within_for_service = Some(stop_within);
         child
     }
 
@@ -518,6 +510,16 @@ macro_rules! common_settings {
             #[must_use]
             pub fn manual(mut self) -> Self {
                 self.$spec.manual = true;
+                self
+            }
+
+            /// Sets the version of the code of this child. When another declaration takes the place of the running one
+            /// (`TreeHandle::apply`), code of another version counts as changed, so the child restarts with the new
+            /// closure. A closure without a version counts as unchanged, and the one that runs is kept. For a supervisor, the
+            /// version is that of its whole subtree.
+            #[must_use]
+            pub fn version(mut self, version: impl AsRef<str>) -> Self {
+                self.$spec.version = Some(version.as_ref().into());
                 self
             }
 

@@ -228,6 +228,14 @@ impl<A: Send + 'static> Group<A> {
         self
     }
 
+    /// Sets the version of the code of the members; see [`Child::version`]. Another version restarts the group, without its
+    /// members.
+    #[must_use]
+    pub fn version(mut self, version: impl AsRef<str>) -> Self {
+        self.own.version = Some(version.as_ref().into());
+        self
+    }
+
     /// Starts the group itself only when it is asked for; see [`Child::manual`].
     #[must_use]
     pub fn manual(mut self) -> Self {
@@ -259,7 +267,7 @@ impl<A: 'static> From<Group<A>> for Child {
         let member_maker = Arc::new(group.member_maker);
         let parts = GroupParts { address: group.handle.address, member_maker };
         let kind = ChildKind::Group { spec: Box::new(group.spec), parts, runtime: group.runtime };
-        Self { name: group.name, spec: own, kind, stop_within_for_service: None, runtime_is_misplaced: false }
+        Self { name: group.name, spec: own, kind, runtime_is_misplaced: false }
     }
 }
 

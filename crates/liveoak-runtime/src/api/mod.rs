@@ -7,6 +7,7 @@
 //! * `child_handle`, `command_plan`, `pause`, `stop`, `scale` – commands on one child and on many, and waits for children.
 //! * `declared_modes`, `mode`, `mode_change`, `mode_report` – named sets of children that shall run, and the change from one
 //!   to another.
+//! * `apply`, `apply_run`, `body_value` – another declaration takes the place of the one that a tree runs.
 //! * `output` – watching the output of programs.
 //! * `pending_tree` – a handle of a tree that may not have begun yet.
 //! * `scope`, `carry` – code of other libraries as code of a child; values that one attempt leaves to the next.
@@ -15,6 +16,9 @@
 //! * `error` – what can go wrong.
 
 pub(crate) mod add;
+pub(crate) mod apply;
+pub(crate) mod apply_run;
+pub(crate) mod body_value;
 pub(crate) mod carry;
 pub(crate) mod check;
 pub(crate) mod check_now;

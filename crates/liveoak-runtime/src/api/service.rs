@@ -52,11 +52,7 @@ pub trait Service: Send + 'static {
 }
 
 /// Runs one attempt of a service: `factory`, `init`, `run`, `stop`.
-pub(crate) async fn run_service<S: Service>(
-    factory: Arc<impl Fn() -> S>,
-    ctx: Ctx,
-    stop_within: Duration,
-) -> Exit {
+pub(crate) async fn run_service<S: Service>(factory: Arc<impl Fn() -> S>, ctx: Ctx) -> Exit {
     let mut service = match catch(Some("factory"), || factory()) {
         Ok(service) => service,
         Err(panicked) => return panicked,
@@ -69,7 +65,7 @@ pub(crate) async fn run_service<S: Service>(
         Either::Right(Ok(Err(error))) => return Exit::failed(error),
         Either::Right(Err(panicked)) => return panicked,
     }
-    let exit = run(&mut service, &ctx, stop_within).await;
+    let exit = run(&mut service, &ctx).await;
     if let Exit::Panicked(_) = exit {
         return exit;
     }
@@ -92,10 +88,10 @@ pub(crate) async fn run_service<S: Service>(
 }
 
 /// Runs `run` until it returns, is killed, or has not returned in time after the request to stop.
-async fn run<S: Service>(service: &mut S, ctx: &Ctx, stop_within: Duration) -> Exit {
+async fn run<S: Service>(service: &mut S, ctx: &Ctx) -> Exit {
     let half_of_stop = async {
         ctx.stopping().await;
-        tokio::time::sleep(stop_within / 2).await;
+        tokio::time::sleep(time_for_stop(ctx) / 2).await;
     };
     match race(race(ctx.killed(), caught("run", service.run(ctx))), half_of_stop).await {
         Either::Left(Either::Left(())) => Exit::Killed,
@@ -104,6 +100,15 @@ async fn run<S: Service>(service: &mut S, ctx: &Ctx, stop_within: Duration) -> E
         Either::Left(Either::Right(Err(panicked))) => panicked,
         Either::Right(()) => Exit::Stopped,
     }
+}
+
+/// Returns the time from the request to stop to the kill, as the child is declared now.
+fn time_for_stop(ctx: &Ctx) -> Duration {
+    let state = ctx.cell.tree.state();
+    state
+        .machine
+        .spec(ctx.cell.id)
+        .map_or(Duration::ZERO, |spec| spec.stop_within.saturating_sub(spec.unready_for))
 }
 
 /// Waits for `future`, and returns its panic as an exit.

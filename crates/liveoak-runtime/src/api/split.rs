@@ -11,17 +11,15 @@ use liveoak_core::{
     ChildDeclaration, ChildForm, ChildId, MAX_DEPTH, Name, NameError, Path, SpecError, SpecProblem,
 };
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 pub(crate) enum DeclaredBody {
-    Leaf {
-        body: Arc<ChildBody>,
-        /// The place where a service finds its stop deadline.
-        stop_within: Option<Arc<OnceLock<Duration>>>,
-    },
+    Leaf(Arc<ChildBody>),
     /// A supervisor, or a group.
-    Supervisor { runtime: Option<DedicatedRuntime>, group: Option<GroupParts> },
+    Supervisor {
+        runtime: Option<DedicatedRuntime>,
+        group: Option<GroupParts>,
+    },
 }
 
 pub(crate) struct ChildParts {
@@ -73,7 +71,6 @@ fn join_one(
     let Some((at, body)) = bodies.next() else { unreachable!("each declared child has a body") };
     let NotDeclared { name: wrong_name, too_deep, runtime_is_misplaced, modes } =
         not_declared.remove(&at).unwrap_or_default();
-    let mut stop_within_for_service = None;
     let kind = match (&mut form, body) {
         (ChildForm::Supervisor(spec), DeclaredBody::Supervisor { runtime, group: None }) => {
             let mut children = too_deep;
@@ -85,19 +82,10 @@ fn join_one(
         (ChildForm::Group(spec), DeclaredBody::Supervisor { runtime, group: Some(parts) }) => {
             ChildKind::Group { spec: Box::new(std::mem::take(spec)), parts, runtime }
         }
-        (ChildForm::Leaf, DeclaredBody::Leaf { body, stop_within }) => {
-            stop_within_for_service = stop_within;
-            ChildKind::Leaf(body)
-        }
+        (ChildForm::Leaf, DeclaredBody::Leaf(body)) => ChildKind::Leaf(body),
         _ => unreachable!("declarations and bodies have the same order"),
     };
-    Child {
-        name: wrong_name.unwrap_or_else(|| name.as_str().to_owned()),
-        spec,
-        kind,
-        stop_within_for_service,
-        runtime_is_misplaced,
-    }
+    Child { name: wrong_name.unwrap_or_else(|| name.as_str().to_owned()), spec, kind, runtime_is_misplaced }
 }
 
 /// Returns the error of a child that cannot run on its runtime.
@@ -157,8 +145,7 @@ impl Split {
                     let problem = SpecProblem::Refused(problem);
                     self.errors.push(SpecError { path: path.clone(), field: "poll_limit", problem });
                 }
-                let stop_within = child.stop_within_for_service;
-                self.bodies.push(DeclaredBody::Leaf { body, stop_within });
+                self.bodies.push(DeclaredBody::Leaf(body));
                 ChildForm::Leaf
             }
             ChildKind::Supervisor { mut spec, children, runtime, modes } => {
@@ -210,12 +197,7 @@ pub(crate) fn install(
     for (id, body) in ids.into_iter().zip(bodies) {
         match body {
             body if state.machine.path(id).is_none() => unused.push(body),
-            DeclaredBody::Leaf { body, stop_within } => {
-                if let (Some(stop_within), Some(spec)) = (stop_within, state.machine.spec(id)) {
-                    let _ = stop_within.set(spec.stop_within.saturating_sub(spec.unready_for));
-                }
-                state.set_declared_leaf(id, body);
-            }
+            DeclaredBody::Leaf(body) => state.set_declared_leaf(id, body),
             DeclaredBody::Supervisor { runtime, group } => {
                 let member_maker = group.map(|group| {
                     group.address.set(tree, id);

@@ -432,11 +432,8 @@ impl Supervisor {
         }
         warn_of_abort(cfg!(panic = "abort"));
         let begins = std::mem::take(&mut self.begins);
-        let modes = std::mem::take(&mut self.modes);
         let on_begin = std::mem::take(&mut self.on_begin);
-        let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
-        let mut root = Child::from(self);
-        root.spec.stop_within = budget;
+        let (root, modes) = self.into_root();
         let parts = split(root, None);
         let mut errors = parts.errors;
         let (modes, first_mode) = modes.check(&parts.declaration, &mut errors);
@@ -477,6 +474,18 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// Returns the root of a tree, and its modes. What is called when a tree begins is left out.
+    pub(crate) fn into_root(mut self) -> (Child, DeclaredModes) {
+        self.on_begin.clear();
+        let modes = std::mem::take(&mut self.modes);
+        let budget = self.stop_within.unwrap_or(ChildSpec::of_root().stop_within);
+        let mut root = Child::from(self);
+        root.spec.stop_within = budget;
+        (root, modes)
+    }
+}
+
 impl From<Supervisor> for Child {
     fn from(supervisor: Supervisor) -> Self {
         let mut spec = supervisor.own;
@@ -492,7 +501,7 @@ impl From<Supervisor> for Child {
             runtime: supervisor.runtime,
             modes: supervisor.modes,
         };
-        Self { name: supervisor.name, spec, kind, stop_within_for_service: None, runtime_is_misplaced: false }
+        Self { name: supervisor.name, spec, kind, runtime_is_misplaced: false }
     }
 }
 

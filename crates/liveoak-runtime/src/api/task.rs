@@ -8,7 +8,7 @@
 //! A thread cannot be ended from outside. A thread that ignores the stop is abandoned, and reported as such.
 
 use crate::api::ctx::{Ctx, current, with_current};
-use crate::attempt::body::{Body, IntoExit, Try, UserValue, add_user_value};
+use crate::attempt::body::{Body, BodyValue, IntoExit, Try, UserValue, add_user_value};
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::orders::{TaskRegistration, poll_body};
 use crate::attempt::panic::{catch, catch_exit, catch_part, drop_catching_panics};
@@ -268,6 +268,10 @@ impl Body<Arc<TreeInner>> for OnRuntime {
 
     fn check(self: Arc<Self>, index: u32, cell: &Arc<LiveAttempt>) -> Option<Try> {
         Arc::clone(&self.body).check(index, cell)
+    }
+
+    fn value(&self) -> Option<&Arc<dyn BodyValue>> {
+        self.body.value()
     }
 
     fn runtime(&self) -> Option<&Handle> {

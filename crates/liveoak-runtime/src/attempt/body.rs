@@ -1,7 +1,7 @@
 //! The bodies of children, and the values that the user's code may return.
 
 use crate::attempt::cell::AttemptCell;
-use liveoak_core::Exit;
+use liveoak_core::{BodyDifference, Exit};
 use std::any::Any;
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,6 +17,13 @@ pub(crate) fn add_user_value<T: Send + 'static>(values: &mut Vec<UserValue>, val
     if std::mem::needs_drop::<T>() {
         values.push(Box::new(value));
     }
+}
+
+/// What the code of a child is made of, if that is plain values: a command line, or a kind with its arguments. Such code is
+/// compared by value when another declaration of the tree takes the place of this one. Closures are not compared.
+pub trait BodyValue: Any + Send + Sync {
+    /// Returns how `now` differs from this value. `now` may be of another type.
+    fn difference(&self, now: &dyn BodyValue) -> BodyDifference;
 }
 
 /// One try of a check: it asks once. The error is the answer as text.
@@ -96,6 +103,11 @@ pub(crate) trait Body<T>: Any + Send + Sync {
     /// Takes the body apart if no attempt uses it any more. Adds the values whose destructors are user code to `values`,
     /// and drops the rest.
     fn dispose(self: Arc<Self>, values: &mut Vec<UserValue>);
+
+    /// Returns what the body is made of, if it can be compared with another one.
+    fn value(&self) -> Option<&Arc<dyn BodyValue>> {
+        None
+    }
 
     /// Returns the runtime that the user has chosen for the attempts, if any.
     fn runtime(&self) -> Option<&Handle> {

@@ -80,6 +80,8 @@ pub(crate) struct TreeInner {
     pub(crate) attempt_left: Notify,
     /// Wakes changes to a mode when a later change begins.
     pub(crate) mode_changed: Notify,
+    /// Held while another declaration takes the place of the present one.
+    pub(crate) applying: tokio::sync::Mutex<()>,
     pub(crate) watchdog: Arc<Watchdog>,
     pub(crate) poll_watch: Arc<PollWatch>,
     pub(crate) drops: Arc<Drops>,
@@ -187,6 +189,7 @@ impl TreeInner {
             timer_task_notify: Notify::new(),
             attempt_left: Notify::new(),
             mode_changed: Notify::new(),
+            applying: tokio::sync::Mutex::new(()),
             watchdog: Arc::new(Watchdog::new()),
             poll_watch: Arc::default(),
             processes: Processes::default(),

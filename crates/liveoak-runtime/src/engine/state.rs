@@ -221,6 +221,20 @@ impl<T: AttemptListener> TreeState<T> {
         self.set_leaf(id, body);
     }
 
+    /// Gives a leaf another body, for its next attempt. A live attempt keeps the body that it has.
+    pub(crate) fn swap_body(&mut self, id: ChildId, new: Arc<dyn Body<T>>) {
+        self.has_other_runtimes |= new.runtime().is_some();
+        if let Some(ChildEntry::Leaf { serial, body, .. }) = self.children.get_mut(id.slot)
+            && *serial == id.serial
+        {
+            let body = std::mem::replace(body, new);
+            self.replaced.push((ChildEntry::Leaf { serial: id.serial, body, cell: None }, id));
+        } else {
+            // The body of the child was let go.
+            self.set_leaf(id, new);
+        }
+    }
+
     /// Returns `true` if the nearest dedicated runtime of a supervisor, its own or one above it, has one thread only.
     pub(crate) fn has_one_thread(&self, supervisor: ChildId) -> bool {
         let mut line = successors(Some(supervisor), |id| self.machine.parent(*id));
