@@ -124,9 +124,9 @@ fn unproven(file: &File) -> Vec<String> {
     let mut findings = Vec::new();
     for token in tokens(&masked).iter().filter(|token| token.text == "unsafe") {
         if !UNSAFE.contains(&file.path.as_str()) {
-            let [os, signals] = UNSAFE;
+            let places = UNSAFE.join(", ");
             findings
-                .push(file.finding(token.line, format!("`unsafe` belongs into {os} and {signals} alone")));
+                .push(file.finding(token.line, format!("`unsafe` belongs into these files alone: {places}")));
         } else if !has_proof(&lines, token.line) {
             findings.push(
                 file.finding(token.line, "say right above, in a `// SAFETY:` comment, why this is sound"),

@@ -41,6 +41,7 @@ pub(crate) fn child(path: &str) -> Child {
         strategy: None,
         retry_s: None,
         stuck: None,
+        stack: vec![],
         checks: vec![],
         children: None,
     }
