@@ -17,11 +17,18 @@ pub struct StuckPoll {
     /// tells.
     pub place: Arc<str>,
     /// The stack of that thread at that moment: one function a line, the innermost first. Only with the feature `stacks`
-    /// of the library, on Linux, and if the thread has answered.
+    /// of the library, on Linux, and if the thread has answered. The names take time to find, so the event `Stuck` comes
+    /// without a stack first, and once more with it.
     pub stack: Option<Arc<str>>,
 }
 
 impl StuckPoll {
+    /// Returns `true` if both are reports of the same poll.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.attempt, self.since) == (other.attempt, other.since)
+    }
+
     /// Returns the functions of the stack, the innermost first; none if the stack is not known.
     pub fn stack_lines(&self) -> impl Iterator<Item = &str> {
         self.stack.as_deref().unwrap_or_default().lines()

@@ -107,7 +107,7 @@ fn the_stack_of_a_stuck_poll_names_the_code_of_the_child_while_it_blocks() {
         let supervisor = Supervisor::new("t").watch_polls(LIMIT).child(blocks_once("a", &block));
         let tree = supervisor.start().await.unwrap();
         let view = || tree.snapshot().get("/t/a").unwrap().clone();
-        until("stuck", || view().stuck.is_some());
+        until("a stack", || view().stuck.is_some_and(|poll| poll.stack.is_some()));
         let poll = view().stuck.unwrap();
         let stack: Vec<&str> = poll.stack_lines().collect();
         let own: Vec<_> = stack.iter().filter(|line| line.contains("watched_polls.rs:")).collect();

@@ -341,7 +341,7 @@
 //! - `control`: [`mod@control`], a control socket. It includes `serde`: [`mod@api`].
 //! - `log`: `liveoak::log`, a log of the program on stderr.
 //! - `stacks`: the stack of a thread whose poll takes too long, in the event, the snapshot, `explain` and the log. Linux.
-//!   The first poll that lasts takes a real-time signal of the program, whose action was the default, and keeps it. System
+//!   The first stuck poll takes a real-time signal of the program, whose action was the default, and keeps it. System
 //!   calls that Linux does not restart after a signal (`signal(7)`) may return `EINTR` in such a poll.
 //! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
 //! - `tokio-util`: `Ctx::cancellation_token`, for libraries that want a `CancellationToken` of tokio-util.

@@ -34,10 +34,26 @@ impl Machine {
         declared.filter(|limit| limit.longest != Duration::MAX)
     }
 
-    /// Handles the report that a poll of a child has exceeded its limit.
+    /// Returns `true` while a child is stuck in this poll.
+    #[must_use]
+    pub fn is_stuck_in(&self, id: ChildId, poll: &StuckPoll) -> bool {
+        let child = self.arena.index_of(id);
+        child.is_some_and(|child| self.arena[child].stuck_poll().is_some_and(|known| known.is_same(poll)))
+    }
+
+    /// Handles the report that a poll of a child has exceeded its limit, or the later report of its stack: the names of
+    /// functions take time to find.
     pub(super) fn reported_stuck(&mut self, child: Index, poll: Arc<StuckPoll>) {
+        let is_known = self.arena[child].stuck_poll().is_some_and(|known| known.is_same(&poll));
+        if is_known != poll.stack.is_some() {
+            // The poll was over before its stack was known, or it was reported before.
+            return;
+        }
         self.arena.record_or_new(child).stuck = Some(Arc::clone(&poll));
         self.emit(child, || EventKind::Stuck(Arc::clone(&poll)));
+        if is_known {
+            return;
+        }
         self.refresh_health(child);
         let is_stopping = self.arena[child].phase.is_stopping();
         if poll.limit.when_stuck == WhenStuck::Abandon && !is_stopping {

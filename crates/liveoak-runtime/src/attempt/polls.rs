@@ -8,6 +8,7 @@
 //! Subtasks, and the tries of checks, count as polls of their attempt. Threads and blocking calls are not polled.
 
 use crate::util::lock::lock;
+use crate::util::stack::Stack;
 use liveoak_core::{Attempt, ChildId};
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -104,11 +105,8 @@ impl Slot {
     }
 
     /// Returns the stack of the thread at this moment, if the feature `stacks` is on and the thread answers.
-    pub(crate) fn stack(&self) -> Option<String> {
-        #[cfg(all(feature = "stacks", target_os = "linux"))]
-        return crate::util::stack::of_thread(self.thread.as_deref()?.rsplit('/').next()?.parse().ok()?);
-        #[cfg(not(all(feature = "stacks", target_os = "linux")))]
-        None
+    pub(crate) fn stack(&self) -> Option<Stack> {
+        Stack::of_thread(self.thread.as_deref()?.rsplit('/').next()?.parse().ok()?)
     }
 
     /// Describes the thread and what it is doing now, as far as the system tells.
@@ -173,12 +171,6 @@ impl Drop for PollEnd {
     fn drop(&mut self) {
         let _ = OWN.try_with(|own| own.0.end(self.outer));
     }
-}
-
-/// Gets ready to take stacks, if the feature `stacks` is on. Only the first call does something.
-pub(crate) fn prepare_stacks() {
-    #[cfg(all(feature = "stacks", target_os = "linux"))]
-    crate::util::stack::prepare();
 }
 
 /// Returns the slots of all threads.

@@ -150,8 +150,9 @@ fn write_health(f: &mut fmt::Formatter<'_>, path: &Shown<'_>, kind: &EventKind) 
             write!(f, "{path}: not ready any more: the check {check} failed: {reason}")
         }
         EventKind::ReadyAgain => write!(f, "{path}: ready again"),
+        EventKind::Stuck(poll) if poll.stack.is_none() => write!(f, "{path}: stuck: {poll}"),
         EventKind::Stuck(poll) => {
-            write!(f, "{path}: stuck: {poll}")?;
+            write!(f, "{path}: stuck; the thread was")?;
             poll.stack_lines().try_for_each(|function| write!(f, "\n    in {function}"))
         }
         EventKind::Unstuck { after, .. } => {

@@ -12,6 +12,7 @@ use crate::attempt::polls::{self, Poll, Slot};
 use crate::engine::driver::TreeInner;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::log;
+use crate::util::stack::Stack;
 use liveoak_core::{Attempt, ChildId, Input, StuckPoll, Time};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, Weak};
@@ -113,9 +114,6 @@ impl TreeInner {
             let key = (Arc::as_ptr(&slot).addr(), number);
             let ran = seen.polls.get(&key).map_or(Duration::ZERO, |ran| *ran + passed);
             polls.insert(key, ran);
-            if !ran.is_zero() {
-                polls::prepare_stacks();
-            }
             let attempt = (poll.id, poll.attempt);
             if !ran.is_zero() && !stuck.contains(&attempt) && self.is_stuck(seen, &slot, (number, &poll), ran)
             {
@@ -140,11 +138,39 @@ impl TreeInner {
             let (attempt, since) = (poll.attempt, Time::ZERO.after(since));
             let place = slot.place().into();
             let stack = slot.stack().filter(|_| slot.read().is_some_and(|(now, _)| now == number));
-            let stack = stack.map(Into::into);
-            let stuck = Arc::new(StuckPoll { attempt, since, limit, place, stack });
-            let input = Input::Stuck(poll.id, attempt, stuck);
-            self.report(now, input);
+            let stuck = StuckPoll { attempt, since, limit, place, stack: None };
+            self.report(now, Input::Stuck(poll.id, attempt, Arc::new(stuck.clone())));
+            if let Some(stack) = stack {
+                self.report_stack(poll.id, stuck, stack);
+            }
         }
         true
+    }
+
+    /// Reports the stack of a stuck poll when the names of its functions are known. That may take seconds, so another thread
+    /// finds them.
+    fn report_stack(self: &Arc<Self>, id: ChildId, stuck: StuckPoll, stack: Stack) {
+        let tree = Arc::downgrade(self);
+        stack.find_names(move |names| {
+            let Some(tree) = tree.upgrade() else { return };
+            let stuck = StuckPoll { stack: Some(names.into()), ..stuck };
+            let _ = tree.guarded(|| {
+                let path = {
+                    let machine = &tree.state().machine;
+                    if machine.is_stuck_in(id, &stuck) { None } else { machine.path(id) }
+                };
+                // The stack of an attempt that was abandoned meanwhile is for the log alone.
+                if let Some(path) = path {
+                    let (attempt, stack) = (stuck.attempt, stuck.stack.unwrap_or_default());
+                    return log(move || {
+                        tracing::warn!(
+                            target: "liveoak", path = %path, event = "stuck",
+                            "{path}: attempt {attempt} was stuck in\n    {}", stack.replace('\n', "\n    ")
+                        );
+                    });
+                }
+                tree.report(tree.clock.now(), Input::Stuck(id, stuck.attempt, Arc::new(stuck)));
+            });
+        });
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod log;
 pub(crate) mod own_timer;
 pub(crate) mod signal_handler;
 pub(crate) mod signals;
-#[cfg(all(feature = "stacks", target_os = "linux"))]
+#[cfg_attr(not(all(feature = "stacks", target_os = "linux")), path = "no_stack.rs")]
 pub(crate) mod stack;
 #[cfg(all(feature = "stacks", target_os = "linux"))]
 mod stack_handler;

@@ -6,26 +6,50 @@
 use super::stack_handler;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The most functions that a stack shows.
 const MAX_SHOWN: usize = 40;
 
-/// Gets ready, once. The first use of the debug information takes long, seconds in a large debug build, and the moment of a
-/// stuck poll would be over. A program in which no poll is ever seen twice takes no signal and reads nothing.
-pub(crate) fn prepare() {
-    static PREPARED: Once = Once::new();
-    PREPARED.call_once(|| {
-        stack_handler::prepare();
-        let _ = functions(&stack_handler::own());
-    });
+/// At most so many threads find names at the same time. A stack beyond has none.
+const MAX_SEARCHES: usize = 2;
+
+static SEARCHES: AtomicUsize = AtomicUsize::new(0);
+
+/// The stack of a thread: its return addresses, the innermost first.
+pub(crate) struct Stack(Vec<usize>);
+
+impl Stack {
+    /// Returns the stack of a thread of this process. `None` if the thread blocks the signal or does not run within 50 ms.
+    pub(crate) fn of_thread(thread: i32) -> Option<Self> {
+        stack_handler::of_thread(thread).map(Self)
+    }
+
+    /// Calls `done` with the functions of the stack as text, down to the code that polls the child, on a thread of its own:
+    /// the first use of the debug information takes seconds in a large debug build. If there is no thread for it, `done` is
+    /// not called.
+    pub(crate) fn find_names(self, done: impl FnOnce(String) + Send + 'static) {
+        if SEARCHES.fetch_add(1, Ordering::SeqCst) >= MAX_SEARCHES {
+            SEARCHES.fetch_sub(1, Ordering::SeqCst);
+            return;
+        }
+        let search = Search;
+        let find = move || {
+            let _search = search;
+            done(text(childs_own(&functions(&self.0))));
+        };
+        // Without a thread there are no names.
+        let _ = std::thread::Builder::new().name("liveoak-stacks".to_owned()).spawn(find);
+    }
 }
 
-/// Returns the stack of a thread of this process, the innermost function first, down to the code that polls the child.
-/// `None` if the thread blocks the signal or does not run within 50 ms.
-pub(crate) fn of_thread(thread: i32) -> Option<String> {
-    let functions = functions(&stack_handler::of_thread(thread)?);
-    Some(text(childs_own(&functions)))
+/// Ends a search when it is dropped.
+struct Search;
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        SEARCHES.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// One function of a stack.
@@ -123,7 +147,6 @@ mod tests {
 
     #[test]
     fn the_stack_of_a_blocked_thread_names_its_functions_again_and_again() {
-        prepare();
         let (release, until_released) = channel();
         let (tell, told) = channel();
         let blocked = std::thread::spawn(move || {
@@ -141,7 +164,7 @@ mod tests {
         }
         release.send(()).unwrap();
         blocked.join().unwrap();
-        assert_eq!(of_thread(thread), None, "the thread has ended");
+        assert_eq!(whole(thread), None, "the thread has ended");
     }
 
     #[test]
@@ -159,7 +182,6 @@ mod tests {
 
     #[test]
     fn a_thread_that_blocks_the_signal_has_no_stack_and_is_asked_again_later() {
-        prepare();
         let (tell, told) = channel();
         let (release, until_released) = channel::<()>();
         let blocked = std::thread::spawn(move || {
@@ -171,10 +193,10 @@ mod tests {
             let _ = until_released.recv();
         });
         let thread = told.recv().unwrap();
-        assert_eq!(of_thread(thread), None);
+        assert_eq!(whole(thread), None);
         release.send(()).unwrap();
         assert_eq!(told.recv(), Ok(0), "the late signal does no harm");
-        assert!(of_thread(thread).is_some());
+        assert!(whole(thread).is_some());
         drop(release);
         blocked.join().unwrap();
     }

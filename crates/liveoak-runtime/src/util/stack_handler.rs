@@ -6,7 +6,7 @@
 //!
 //! # Which signal
 //!
-//! The highest real-time signal that has its default action when [`prepare`] is called. The handler stays installed until
+//! The highest real-time signal that has its default action when the first stack is wanted. The handler stays installed until
 //! the process ends, because a signal may still be pending on a thread that was asked in vain, and its default action
 //! would end the process. If other code has installed a handler over it, no signal is sent any more. Interrupted system calls are
 //! restarted (`SA_RESTART`), except those that Linux never restarts (`signal(7)`: `nanosleep`, `poll`, `epoll_wait` and
@@ -59,7 +59,7 @@ static STATE: AtomicU64 = AtomicU64::new(0);
 static FRAMES: [AtomicUsize; MAX_FRAMES] = [const { AtomicUsize::new(0) }; MAX_FRAMES];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// The signal; 0 before [`prepare`], -1 if there is none.
+/// The signal; 0 before the first stack, -1 if there is none.
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
 
 /// Held by the thread that asks. `false` once a handler has not come back.
@@ -69,10 +69,12 @@ fn state(thread: i32, step: u64) -> u64 {
     (u64::from(thread.unsigned_abs()) << 2) | step
 }
 
-/// Installs the handler. Called once.
-pub(crate) fn prepare() {
+/// Installs the handler. Returns the signal, or -1 if none is free.
+fn prepare() -> i32 {
     let free = (libc::SIGRTMIN()..=libc::SIGRTMAX()).rev().find(|signal| install(*signal));
-    SIGNAL.store(free.unwrap_or(-1), Ordering::SeqCst);
+    let signal = free.unwrap_or(-1);
+    SIGNAL.store(signal, Ordering::SeqCst);
+    signal
 }
 
 /// Returns the number by which the system knows this thread.
@@ -81,20 +83,13 @@ pub(crate) fn this_thread() -> i32 {
     i32::try_from(unsafe { libc::syscall(libc::SYS_gettid) }).unwrap_or(-1)
 }
 
-/// Returns the return addresses of this thread, the innermost first.
-pub(crate) fn own() -> Vec<usize> {
-    let mut frames = Vec::new();
-    backtrace::trace(|frame| {
-        frames.push(frame.ip().addr());
-        frames.len() < MAX_FRAMES
-    });
-    frames
-}
-
 /// Returns the return addresses of another thread of this process, the innermost first: those of the handler too.
 pub(crate) fn of_thread(thread: i32) -> Option<Vec<usize>> {
     let mut may_ask = lock(&ASKER);
-    let signal = SIGNAL.load(Ordering::SeqCst);
+    let signal = match SIGNAL.load(Ordering::SeqCst) {
+        0 => prepare(),
+        signal => signal,
+    };
     if !*may_ask || signal <= 0 || !is_ours(&action(signal)?) {
         return None;
     }
@@ -191,6 +186,9 @@ extern "C" fn on_signal(_signal: c_int, _info: *mut siginfo_t, _context: *mut c_
 /// Blocks the signal on this thread, for a test. The returned function lets it through again.
 #[cfg(test)]
 pub(crate) fn block_on_this_thread() -> impl FnOnce() {
+    if SIGNAL.load(Ordering::SeqCst) == 0 {
+        prepare();
+    }
     let change = |how| {
         // SAFETY: all-zero is a valid `sigset_t` for `sigemptyset`; only the mask of this thread is changed.
         unsafe {

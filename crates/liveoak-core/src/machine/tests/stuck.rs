@@ -49,6 +49,37 @@ fn a_stuck_child_is_shown_until_its_poll_is_over_and_runs_on() {
 }
 
 #[test]
+fn the_stack_of_a_stuck_poll_comes_later_and_changes_nothing_else() {
+    let mut driver = TestDriver::started(&sup("t", [limited("a", WhenStuck::Unhealthy)]));
+    let (id, attempt) = (driver.id("a"), driver.attempt("a"));
+    let with_stack =
+        StuckPoll { stack: Some("read\nmain".into()), ..(*poll(attempt, WhenStuck::Unhealthy)).clone() };
+    let stack = |driver: &mut TestDriver| driver.view("a").stuck.and_then(|poll| poll.stack.clone());
+    let report = |driver: &mut TestDriver| {
+        driver.input(Input::Stuck(id, attempt, Arc::new(with_stack.clone())));
+    };
+    report(&mut driver);
+    assert_eq!((driver.view("a").stuck, driver.count("stuck")), (None, 0), "no such poll is known");
+    stuck(&mut driver, "a");
+    assert_eq!((stack(&mut driver), driver.count("stuck")), (None, 1));
+    let unhealthy = driver.count("unhealthy");
+    assert_eq!(driver.view("a").health, Health::Unhealthy);
+    assert!(
+        !driver
+            .machine
+            .is_stuck_in(id, &StuckPoll { since: Time::ZERO.after(secs(9)), ..with_stack.clone() })
+    );
+    report(&mut driver);
+    assert_eq!((stack(&mut driver).as_deref(), driver.count("stuck")), (Some("read\nmain"), 2));
+    assert_eq!(driver.count("unhealthy"), unhealthy, "the health is as before");
+    let lines: Vec<_> = with_stack.stack_lines().collect();
+    assert_eq!(lines, ["read", "main"]);
+    unstuck(&mut driver, "a");
+    report(&mut driver);
+    assert_eq!((driver.view("a").stuck, driver.count("stuck")), (None, 2), "the poll is over");
+}
+
+#[test]
 fn the_reason_of_a_health_is_that_of_the_worst_of_what_is_said() {
     let mut driver = TestDriver::started(&sup("t", [limited("a", WhenStuck::Unhealthy)]));
     let (id, attempt) = (driver.id("a"), driver.attempt("a"));
