@@ -5,7 +5,7 @@
 //! - [`ROUTES`]: every route, with what it does to the world; `openapi.json` is made of it
 //! - [`Child`], [`Tree`], [`Status`], [`Explanation`], [`CheckAnswer`]: how a tree is
 //! - [`Event`], [`OutputLine`]: what happens
-//! - [`CommandRequest`], [`CommandResult`], [`PlanStep`]: what a caller wants, and what came of it
+//! - [`CommandRequest`], [`CommandResult`], [`PlanStep`], [`StepOutcome`]: what a caller wants, and what came of it
 //! - [`Report`]: how a tree has ended
 //! - [`Problem`]: why a request was refused
 //! - [`convert`] (feature `convert`): makes these types of the library's values; no other file does
@@ -29,8 +29,8 @@ mod time;
 
 pub use child::{Check, Child, Exit, Health, State, Tree, WaitingFor};
 pub use command::{
-    CheckAnswer, CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep, Planned,
-    WaitFor, Waited,
+    ApplyRequest, CheckAnswer, CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep,
+    Planned, ScaleRequest, StepOutcome, WaitFor, Waited,
 };
 pub use event::{EVENT_KINDS, Event, OutputLine};
 pub use explanation::{

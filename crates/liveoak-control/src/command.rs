@@ -83,7 +83,7 @@ fn no_match(snapshot: &Snapshot, text: &str, tree: &str) -> Problem {
 }
 
 /// Returns the handle that says who gives a command, and why.
-fn as_caller(tree: &TreeHandle, by: Option<&str>, because: Option<&str>) -> TreeHandle {
+pub(crate) fn as_caller(tree: &TreeHandle, by: Option<&str>, because: Option<&str>) -> TreeHandle {
     let tree = by.map_or_else(|| tree.clone(), |by| tree.by(by));
     because.map_or_else(|| tree.clone(), |because| tree.because(because))
 }

@@ -19,11 +19,13 @@
 //! - `control`: what is wanted, and the thread; `serve` accepts connections; `server` is what handlers share
 //! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
-//! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
+//! - `read`, `command`, `apply`, `stream`, `health`, `metrics`: the handlers
+//! - `reload`: how the declaration of the tree is read again
 //! - `state`: where a tree keeps what outlives it
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
 
 mod answer;
+mod apply;
 mod bind;
 mod command;
 mod control;
@@ -33,6 +35,7 @@ mod lock;
 mod metrics;
 mod read;
 mod recorder;
+mod reload;
 mod request;
 mod ring;
 mod routes;
@@ -46,4 +49,5 @@ mod token;
 
 pub use bind::{BindError, file_of, socket_of};
 pub use control::{Control, ControlError, ControlServer, Controlled, OpenControl};
+pub use reload::ReloadError;
 pub use state::state_folder;

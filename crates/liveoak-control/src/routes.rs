@@ -3,7 +3,7 @@
 use crate::answer::{self, Answer};
 use crate::request::Request;
 use crate::server::Server;
-use crate::{command, health, read, stream};
+use crate::{apply, command, health, read, stream};
 use liveoak_api::{Method, Problem, ROUTES, Route};
 use std::sync::Arc;
 
@@ -65,6 +65,8 @@ pub(crate) async fn handle(server: &Arc<Server>, request: Request) -> Result<Ans
         "/v1/logs" => stream::logs(server, &request),
         "/v1/openapi.json" => Ok(answer::document(liveoak_api::OPENAPI)),
         "/v1/commands/mode" => Ok(answer::json(&command::mode(server, &request).await?)),
+        "/v1/commands/apply" => apply::apply(server, &request).await,
+        "/v1/commands/scale" => apply::scale(server, &request).await,
         "/v1/commands/down" => Ok(answer::json(&command::down(server, &request).await?)),
         "/healthz" => Ok(health::healthz(server, request.is_trusted).await),
         "/readyz" => Ok(health::readyz(server)),

@@ -1,7 +1,9 @@
 //! What the handlers of requests share.
 
+use crate::apply::Scaled;
 use crate::limits::{REQUESTS, RUNTIME_WITHIN};
 use crate::recorder::Recorder;
+use crate::reload::Reader;
 use crate::token::Token;
 use liveoak_api::Problem;
 use liveoak_runtime::{Path, TreeHandle};
@@ -15,6 +17,9 @@ pub(crate) struct Server {
     pub(crate) root: Path,
     /// The file that declares the tree, or the program that contains it.
     pub(crate) file: Option<String>,
+    /// Reads the declaration of the tree again.
+    pub(crate) reader: Option<Reader>,
+    pub(crate) scaled: Scaled,
     pub(crate) recorder: Arc<Recorder>,
     /// The token of callers over TCP.
     pub(crate) token: Option<Token>,

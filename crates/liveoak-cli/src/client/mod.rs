@@ -4,13 +4,14 @@
 //! - [`connect`]: finds the tree; [`http`] and [`sse`] speak to it
 //! - [`list`]: `ps`, `tree`, `status`, `trees`; [`explain`]: `explain`, `checks`
 //! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed
-//! - [`command`]: `start` to `release`; [`mode`]; [`wait`]; [`down`]
+//! - [`command`]: `start` to `release`; [`mode`]; [`apply`]: `apply`, `scale`; [`wait`]; [`down`]
 //! - [`background`]: `up -d`
 //! - [`pages`]: completions and man pages
 //! - [`paths`]: paths of children as people write them
 //! - [`table`], [`words`], [`print`]: what people and scripts get to see
 //! - [`ask`]: questions on a terminal; [`progress`]: lines about what is waited for; [`failure`]: errors and exit codes
 
+mod apply;
 pub(crate) mod args;
 mod ask;
 mod background;
@@ -95,6 +96,8 @@ async fn run_verb(command: ClientCommand) -> Done {
         ClientCommand::Quarantine(args) => command::run("quarantine", &args).await,
         ClientCommand::Release(args) => command::run("release", &args).await,
         ClientCommand::Mode(args) => mode::run(&args).await,
+        ClientCommand::Apply(args) => apply::apply(&args).await,
+        ClientCommand::Scale(args) => apply::scale(&args).await,
         ClientCommand::Wait(args) => wait::run(&args).await,
         ClientCommand::Down(args) => down::run(&args).await,
         // These two have no tree.
