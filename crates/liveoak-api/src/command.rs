@@ -59,6 +59,43 @@ wire! {
         pub within_s: Option<f64>,
     }
 
+    /// The declaration of the tree, read again, takes the place of the one that runs.
+    #[derive(Default)]
+    #[serde(deny_unknown_fields)]
+    pub struct ApplyRequest {
+        /// The file that the caller means. Another file than that of the tree is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub file: Option<String>,
+        /// Who gives the command.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub by: Option<String>,
+        /// Why the command is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub because: Option<String>,
+        /// `true` to get the plan only. Nothing is done.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub dry_run: bool,
+    }
+
+    /// Another number of replicas of one child.
+    #[derive(Default)]
+    #[serde(deny_unknown_fields)]
+    pub struct ScaleRequest {
+        /// The child, as the file names it: without the number of a replica.
+        pub path: String,
+        /// How many replicas it shall have.
+        pub replicas: u32,
+        /// Who gives the command.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub by: Option<String>,
+        /// Why the command is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub because: Option<String>,
+        /// `true` to get the plan only. Nothing is done.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub dry_run: bool,
+    }
+
     /// What came of a command on one child.
     #[derive(Copy, Eq)]
     #[serde(rename_all = "kebab-case")]
@@ -79,6 +116,8 @@ wire! {
         Resumed,
         /// The child is quarantined.
         Quarantined,
+        /// The child goes on under other rules.
+        Changed,
         /// Nothing was done, because nothing had to be done, or the command on a supervisor above includes the child.
         Kept,
         /// The command was refused: `error` says why.
@@ -118,6 +157,25 @@ wire! {
         /// The state of the child now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub state: Option<String>,
+    }
+
+    /// One step of a plan, and what came of it.
+    pub struct StepOutcome {
+        /// The child.
+        pub path: String,
+        /// What was to be done: `start`, `stop`, `restart`, `change` or `keep`.
+        pub step: String,
+        /// Why it was to be done.
+        pub reason: String,
+        /// What came of it.
+        pub outcome: Outcome,
+        /// The attempt of the answer; of a stop, the attempt that was stopped. 0 if there was none.
+        pub attempt: u64,
+        /// The state of the child when the answer was made; null if it has left the tree.
+        pub state: Option<State>,
+        /// Why it was refused, or how it failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub error: Option<Problem>,
     }
 
     /// A plan, and what came of it.
@@ -197,6 +255,7 @@ impl Outcome {
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::Quarantined => "quarantined",
+            Self::Changed => "changed",
             Self::Kept => "kept",
             Self::Refused => "refused",
             Self::Failed => "failed",

@@ -6,7 +6,7 @@
 //! - [`Child`], [`Tree`], [`Status`], [`Explanation`], [`CheckAnswer`]: how a tree is
 //! - [`Event`], [`OutputLine`]: what happens
 //! - [`Finding`]: what is wrong in a tree
-//! - [`CommandRequest`], [`CommandResult`], [`PlanStep`]: what a caller wants, and what came of it
+//! - [`CommandRequest`], [`CommandResult`], [`PlanStep`], [`StepOutcome`]: what a caller wants, and what came of it
 //! - [`Report`]: how a tree has ended
 //! - [`Login`]: how a browser gets in
 //! - [`Problem`]: why a request was refused
@@ -33,8 +33,8 @@ mod time;
 
 pub use child::{Check, Child, Exit, Health, State, Tree, WaitingFor};
 pub use command::{
-    CheckAnswer, CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep, Planned,
-    WaitFor, Waited,
+    ApplyRequest, CheckAnswer, CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep,
+    Planned, ScaleRequest, StepOutcome, WaitFor, Waited,
 };
 pub use event::{EVENT_KINDS, Event, OutputLine};
 pub use explanation::{

@@ -164,6 +164,9 @@ fn schemas() -> Value {
     add::<crate::CommandResult>(&mut generator);
     add::<crate::ModeRequest>(&mut generator);
     add::<crate::DownRequest>(&mut generator);
+    add::<crate::ApplyRequest>(&mut generator);
+    add::<crate::ScaleRequest>(&mut generator);
+    add::<crate::StepOutcome>(&mut generator);
     add::<crate::Planned>(&mut generator);
     add::<Problem>(&mut generator);
     Value::Object(generator.take_definitions(true).into_iter().collect())

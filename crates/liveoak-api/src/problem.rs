@@ -1,6 +1,6 @@
 //! Why a request was refused: `application/problem+json` (RFC 9457) with a stable code.
 
-use crate::{CommandResult, wire};
+use crate::{CommandResult, StepOutcome, wire};
 
 wire! {
     /// Why a request was refused.
@@ -28,6 +28,12 @@ wire! {
         /// Of a command on several children: what came of each.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub results: Option<Vec<CommandResult>>,
+        /// Of a plan: what came of each step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub steps: Option<Vec<StepOutcome>>,
+        /// The errors of a file, each with its place, as `liveoak check` shows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub text: Option<String>,
     }
 }
 
@@ -59,6 +65,12 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("busy", 429, "too many commands wait"),
     ("tree-ended", 409, "the tree has ended"),
     ("not-ended", 409, "the tree has not ended"),
+    ("no-file", 409, "the declaration of the tree cannot be read again"),
+    ("other-file", 409, "the tree runs another file"),
+    ("bad-file", 422, "the declaration has errors"),
+    ("root-differs", 409, "the tree itself would have to restart"),
+    ("name-taken", 409, "an added child has this name"),
+    ("cannot-scale", 409, "the number of replicas cannot be changed"),
     ("some-failed", 409, "the command did not have its effect on each child"),
     ("no-address", 409, "the tree listens on no TCP address"),
     ("login-over", 410, "the one-time address was used, or has expired"),
@@ -88,6 +100,8 @@ impl Problem {
             near_miss: None,
             path: None,
             results: None,
+            steps: None,
+            text: None,
         }
     }
 
@@ -102,6 +116,13 @@ impl Problem {
     #[must_use]
     pub fn near_miss(mut self, name: Option<impl Into<String>>) -> Self {
         self.near_miss = name.map(Into::into);
+        self
+    }
+
+    /// Adds the errors of a file, each with its place.
+    #[must_use]
+    pub fn text(mut self, text: impl Into<String>) -> Self {
+        self.text = Some(text.into());
         self
     }
 

@@ -157,6 +157,28 @@ const COMMAND: Route = Route {
     ..READS
 };
 
+const APPLY_PROBLEMS: &[&str] = &[
+    "no-such-child",
+    "no-file",
+    "other-file",
+    "bad-file",
+    "root-differs",
+    "name-taken",
+    "cannot-scale",
+    "some-failed",
+    "refused",
+    "supervisor-down",
+    "only-once",
+    "still-runs",
+    "waits-for",
+    "kept-down",
+    "start-failed",
+    "superseded",
+    "busy",
+    "tree-ended",
+    "runtime-blocked",
+];
+
 /// Every route.
 pub const ROUTES: &[Route] = &[
     Route { path: "/v1/tree", summary: "The whole tree as it is now.", answer: Answer::One("Tree"), ..READS },
@@ -298,6 +320,25 @@ pub const ROUTES: &[Route] = &[
         body: Some("ModeRequest"),
         answer: Answer::One("Planned"),
         problems: &["no-such-mode", "some-failed", "superseded", "runtime-blocked", "tree-ended"],
+        ..COMMAND
+    },
+    Route {
+        path: "/v1/commands/apply",
+        impacts: &[Impact::Starts, Impact::Restarts, Impact::Stops],
+        summary: "Reads the declaration of the tree again, and puts it in the place of the one that runs. What does not differ \
+                  is not touched.",
+        body: Some("ApplyRequest"),
+        answer: Answer::ListOrPlan("StepOutcome", "PlanStep"),
+        problems: APPLY_PROBLEMS,
+        ..COMMAND
+    },
+    Route {
+        path: "/v1/commands/scale",
+        impacts: &[Impact::Starts, Impact::Stops],
+        summary: "Changes how many replicas a child has, until the declaration of the tree is applied again.",
+        body: Some("ScaleRequest"),
+        answer: Answer::ListOrPlan("StepOutcome", "PlanStep"),
+        problems: APPLY_PROBLEMS,
         ..COMMAND
     },
     Route {

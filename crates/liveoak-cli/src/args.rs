@@ -27,7 +27,7 @@ pub(crate) enum Subcommand {
     /// Start everything that a file declares, and keep it running
     ///
     /// The programs' output goes to stdout, each line after the path of the child that wrote it; Liveoak's own log
-    /// goes to stderr. Ctrl-C, SIGTERM or SIGHUP stops everything in order and prints a report. A Ctrl-C more than a
+    /// goes to stderr. Ctrl-C, SIGTERM or SIGHUP (without --reload-on-hup) stops everything in order and prints a report. A Ctrl-C more than a
     /// second after the first signal kills all children. SIGQUIT (Ctrl-\) prints the state of every child.
     Up(UpArgs),
     /// Check a file and show what would run; nothing is started
@@ -88,6 +88,11 @@ pub(crate) struct UpArgs {
     /// The process that -d has started
     #[arg(long, hide = true)]
     pub(crate) in_background: bool,
+    /// SIGHUP applies the file, as `liveoak apply` does, instead of stopping the tree
+    ///
+    /// Implied by -d, and when the variable NOTIFY_SOCKET is set, as a service manager does.
+    #[arg(long)]
+    pub(crate) reload_on_hup: bool,
     /// Open no control socket: other commands cannot reach the tree
     #[arg(long, conflicts_with_all = ["socket", "listen"])]
     pub(crate) no_control: bool,

@@ -70,6 +70,8 @@ pub struct ChildConfig {
     pub line: usize,
     /// How the child is supervised. Its `after` names siblings as the file does: a replica set by the name of the set.
     pub spec: ChildSpec,
+    /// `true` if its replicas have numbers in their names, also if there is only one left.
+    pub(crate) numbered: bool,
     /// The program or the supervisor.
     pub form: Form,
 }
@@ -252,7 +254,7 @@ impl ChildConfig {
     /// Returns the names of the children in the expanded tree: the child's own name, or the names of its replicas.
     fn instances(&self) -> Vec<Name> {
         match self.replicas() {
-            1 => vec![self.name.clone()],
+            1 if !self.numbered => vec![self.name.clone()],
             // A name in the file has at most 64 bytes. So the number fits into the longer names of the core.
             many => {
                 (1..=many).filter_map(|number| Name::new(format!("{}.{number}", self.name)).ok()).collect()
@@ -274,17 +276,20 @@ fn expanded(supervisor: &SupervisorConfig) -> SupervisorConfig {
             let names = instances.get(need.child.as_str()).into_iter().flatten();
             names.map(|name| Need { child: name.clone(), grace: need.grace })
         });
-        let replica_of = (child.replicas() > 1).then(|| child.name.clone());
+        // In a tree that is expanded already, no child is numbered any more.
+        let replica_of =
+            if child.numbered { Some(child.name.clone()) } else { child.spec.replica_of.clone() };
         let spec =
             ChildSpec { after: edges.collect(), needs: needs.collect(), replica_of, ..child.spec.clone() };
         for (number, name) in (1..).zip(&instances[child.name.as_str()]) {
             let form = match &child.form {
                 Form::Supervisor(supervisor) => Form::Supervisor(expanded(supervisor)),
-                Form::Program(program) if program.replicas == 1 => Form::Program(program.clone()),
+                Form::Program(program) if !child.numbered => Form::Program(program.clone()),
                 Form::Program(program) => Form::Program(Box::new(program.of_replica(number))),
                 Form::Kind(kind) => Form::Kind(Box::new(kind.of_replica(number))),
             };
-            children.push(ChildConfig { name: name.clone(), line: child.line, spec: spec.clone(), form });
+            let (name, spec) = (name.clone(), spec.clone());
+            children.push(ChildConfig { name, line: child.line, spec, numbered: false, form });
         }
     }
     SupervisorConfig { spec: supervisor.spec.clone(), children }

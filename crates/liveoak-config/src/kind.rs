@@ -1,7 +1,7 @@
 //! The keys of a child of a kind: `kind` and `args`.
 
 use crate::args::Args;
-use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS};
+use crate::bounds::MAX_CHILDREN;
 use crate::config::{Form, KindConfig, ProgramConfig};
 use crate::diagnostic::{Diagnostic, Error};
 use crate::fault::{Fault, Problem, Step, path_of};
@@ -23,8 +23,7 @@ impl Reader<'_> {
     /// Reads a child of a kind, and returns its number of replicas too. Records an error for a wrong value; if there is no
     /// such kind, returns a placeholder.
     pub(crate) fn of_kind(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> (Form, u16) {
-        let replicas = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
-        let replicas = replicas.unwrap_or(1);
+        let replicas = self.replicas(table);
         // The kind decides when the child is ready.
         spec.ready = Ready::Reported;
         self.check_replica_words(table, replicas);

@@ -28,7 +28,7 @@
 //! - `other_tools`: files of other tools, and how to translate them
 //! - `build`: from a config to the builders of the library
 //! - `plan`: how two configs differ
-//! - `load`: calls all layers in order; `fuzzing` (for tests): the properties that hold for any input bytes
+//! - `load`: calls all layers in order; `scaled`: the same with other numbers of replicas; `fuzzing` (for tests): the properties that hold for any input bytes
 
 mod args;
 mod bounds;
@@ -55,6 +55,7 @@ mod read_defaults;
 mod reader;
 mod render;
 mod replica;
+mod scaled;
 mod secrets;
 mod shell_syntax;
 mod source;
@@ -91,4 +92,5 @@ pub use kinds::{Kind, Kinds, LaunchError};
 pub use liveoak_core::{Mode, PlanAction, PlanStep};
 pub use load::{load, load_and_tell, load_with};
 pub use plan::plan;
+pub use scaled::{ScaleError, load_scaled};
 pub use text::one_line;

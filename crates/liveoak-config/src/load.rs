@@ -21,7 +21,7 @@ use std::path::Path;
 /// # Errors
 /// Returns all errors, in the order of the file. If the TOML syntax is broken, returns only syntax errors.
 pub fn load(file: &Path) -> Result<Config, Diagnostics> {
-    load_for(file, None, &|_| {})
+    load_for(file, None, &|_| {}, &[])
 }
 
 /// Reads and checks a whole file like [`load()`], and calls `tell` with a sentence when a pipe, a FIFO, a device or a
@@ -31,7 +31,7 @@ pub fn load(file: &Path) -> Result<Config, Diagnostics> {
 /// # Errors
 /// As [`load()`].
 pub fn load_and_tell(file: &Path, tell: Tell<'_>) -> Result<Config, Diagnostics> {
-    load_for(file, None, tell)
+    load_for(file, None, tell, &[])
 }
 
 /// Reads and checks a whole file like [`load()`], for a program with kinds. With `load`, the key `kind` is an error.
@@ -39,10 +39,17 @@ pub fn load_and_tell(file: &Path, tell: Tell<'_>) -> Result<Config, Diagnostics>
 /// # Errors
 /// As [`load()`].
 pub fn load_with(file: &Path, kinds: &Kinds) -> Result<Config, Diagnostics> {
-    load_for(file, Some(kinds), &|_| {})
+    load_for(file, Some(kinds), &|_| {}, &[])
 }
 
-fn load_for(file: &Path, kinds: Option<&Kinds>, tell: Tell<'_>) -> Result<Config, Diagnostics> {
+/// Reads and checks a file. `replicas` are numbers that take the place of those of the file, each with the dotted path of the
+/// table of its child.
+pub(crate) fn load_for(
+    file: &Path,
+    kinds: Option<&Kinds>,
+    tell: Tell<'_>,
+    replicas: &[(String, u16)],
+) -> Result<Config, Diagnostics> {
     let name = shown_name(file);
     let fail = |diagnostic| Diagnostics::of_file(&name, diagnostic);
     let sources = Sources::new(tell);
@@ -57,7 +64,10 @@ fn load_for(file: &Path, kinds: Option<&Kinds>, tell: Tell<'_>) -> Result<Config
         let error = Diagnostic::of_file(format!("cannot tell the working directory: {error}"));
         fail(error.help(other_tools::REMOVED_FOLDER))
     })?;
-    read(file, &folder, &text, &|env_file| sources.read_env_file(env_file), kinds)
+    let open = |env_file: &Path| sources.read_env_file(env_file);
+    let mut reader = Reader::new(&folder, &open, &name, &text);
+    (reader.kinds, reader.replicas) = (kinds, replicas);
+    read_with(reader, file, &text)
 }
 
 /// Returns the error for a file whose text could not be read.
@@ -85,6 +95,7 @@ fn unreadable(file: &Path, name: &str, problem: Unreadable) -> Diagnostics {
 ///
 /// # Errors
 /// Returns the first syntax error of each line. If there is none, returns all other errors, in the order of the file.
+#[cfg(test)]
 pub(crate) fn read(
     file: &Path,
     folder: &Path,
@@ -94,6 +105,10 @@ pub(crate) fn read(
 ) -> Result<Config, Diagnostics> {
     let mut reader = Reader::new(folder, open, &shown_name(file), text);
     reader.kinds = kinds;
+    read_with(reader, file, text)
+}
+
+fn read_with(mut reader: Reader<'_>, file: &Path, text: &str) -> Result<Config, Diagnostics> {
     let document = syntax::parse(text, &mut reader.problems);
     if let Some(tool) = other_tools::recognized(text).filter(|_| !reader.problems.is_empty()) {
         reader.problems.keep_first(tool);

@@ -1,7 +1,7 @@
 //! The keys of a child that runs a program: what runs (`command`, `shell`), its `cwd`, when it is `ready`, and how it is
 //! stopped. `variables` reads `env` and `env_file`.
 
-use crate::bounds::{MAX_CHILDREN, MAX_REPLICAS, MAX_SOCKET_NAME};
+use crate::bounds::{MAX_CHILDREN, MAX_SOCKET_NAME};
 use crate::config::{ProgramConfig, ReplicaConfig};
 use crate::diagnostic::{Checked, Diagnostic, Error, Span};
 use crate::duration::format_duration;
@@ -22,8 +22,7 @@ const READY_EXAMPLE: &str = "ready = { tcp = \"127.0.0.1:7000\", within = \"10s\
 impl Reader<'_> {
     /// Reads a program; its deadlines go into `spec`. Records an error for a wrong value and returns a placeholder.
     pub(crate) fn program(&mut self, table: &Table<'_>, spec: &mut ChildSpec) -> ProgramConfig {
-        let replicas = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
-        let replicas = replicas.unwrap_or(1);
+        let replicas = self.replicas(table);
         let before = self.problems.count();
         // Without a probe the child reports that it is ready as soon as the program runs.
         spec.ready = Ready::Reported;

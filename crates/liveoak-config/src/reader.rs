@@ -1,7 +1,7 @@
 //! The state of reading a file: the errors so far, the counts that have a bound, and the places that errors of the core may
 //! point at.
 
-use crate::bounds::{MAX_FILE_NAME, MAX_NAME_BYTES, MAX_PATH};
+use crate::bounds::{MAX_FILE_NAME, MAX_NAME_BYTES, MAX_PATH, MAX_REPLICAS};
 use crate::defaults::Defaults;
 use crate::diagnostic::{Checked, Diagnostics, Error, Span};
 use crate::env_file::{EnvFile, would_expand};
@@ -21,6 +21,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) open: ReadEnvFile<'a>,
     /// The kinds of the program that reads the file; `None` if it can have none.
     pub(crate) kinds: Option<&'a Kinds>,
+    /// Numbers of replicas that take the place of those of the file, each with the dotted path of the table of its child.
+    pub(crate) replicas: &'a [(String, u16)],
     /// The errors so far.
     pub(crate) problems: Diagnostics,
     /// Byte offsets of the newlines, to count lines without reading the text again for each child.
@@ -96,6 +98,7 @@ impl<'a> Reader<'a> {
             folder,
             open,
             kinds: None,
+            replicas: &[],
             problems: Diagnostics::new(name, text),
             newlines: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect(),
             children: 0,
@@ -109,6 +112,13 @@ impl<'a> Reader<'a> {
             defaults: Defaults::default(),
             places: HashMap::new(),
         }
+    }
+
+    /// Returns the number of replicas of a program, or of a child of a kind.
+    pub(crate) fn replicas(&mut self, table: &Table<'_>) -> u16 {
+        let own = self.value(table, "replicas", |node| node.integer(1, MAX_REPLICAS, ""));
+        let other = self.replicas.iter().find(|(path, _)| *path == table.path).map(|(_, number)| *number);
+        other.or(own).unwrap_or(1)
     }
 
     /// Returns the line of a byte offset, counted from 1.

@@ -1,6 +1,6 @@
 //! Reads the tree: the top level of the file, every supervisor and every child. Finds keys that contradict each other.
 
-use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES};
+use crate::bounds::{FALLBACK_NAME, MAX_CHILDREN, MAX_DEPTH, MAX_EDGES, MAX_NAME_BYTES, MAX_REPLICAS};
 use crate::config::{ChildConfig, Config, Form, SupervisorConfig};
 use crate::diagnostic::{Diagnostic, Error, Span};
 use crate::keys::{FIRST_START, KIND, OF_CHILD, PROGRAM, ROOT, SUPERVISOR, SUPERVISOR_STOP, any_child};
@@ -221,7 +221,12 @@ impl Reader<'_> {
         };
         // Some of its own keys leave settings to its role, its criticality or the file: the end of a limit, the times of checks.
         self.defaults.resolve(&mut spec, is_supervisor);
-        Some(ChildConfig { name, line: self.line(node.key_span.start), spec, form })
+        let line = self.line(node.key_span.start);
+        let mut child = ChildConfig { name, line, spec, numbered: false, form };
+        // A set that was made smaller keeps the names of its replicas.
+        let declared = table.get("replicas").and_then(|node| node.integer::<u16>(1, MAX_REPLICAS, "").ok());
+        child.numbered = child.replicas().max(declared.unwrap_or(1)) > 1;
+        Some(child)
     }
 
     /// Counts children, and records an error once when there are too many.

@@ -64,7 +64,7 @@ pub(crate) async fn children(
 }
 
 /// Records the command of a request before it is carried out.
-fn note(server: &Server, request: &Request, paths: &[String]) {
+pub(crate) fn note(server: &Server, request: &Request, paths: &[String]) {
     let (path, body) = (request.route.path, request.body());
     let verb = path.rsplit_once('/').map_or(path, |(_, verb)| verb);
     let _ = request.recorded.set(server.recorder.command(&GivenCommand { verb, paths, body: &body }));
@@ -109,7 +109,7 @@ fn no_match(snapshot: &Snapshot, text: &str, tree: &str) -> Problem {
 }
 
 /// Returns the handle that says who gives a command, and why.
-fn as_caller(tree: &TreeHandle, by: Option<&str>, because: Option<&str>) -> TreeHandle {
+pub(crate) fn as_caller(tree: &TreeHandle, by: Option<&str>, because: Option<&str>) -> TreeHandle {
     let tree = by.map_or_else(|| tree.clone(), |by| tree.by(by));
     because.map_or_else(|| tree.clone(), |because| tree.because(because))
 }

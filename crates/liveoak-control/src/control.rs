@@ -1,15 +1,17 @@
 //! What is wanted of the control server, and the thread that runs it.
 
+use crate::apply::Scaled;
 use crate::bind::{BindError, Bound, Identity};
 use crate::diagnose::Watched;
 use crate::history::History;
 use crate::limits::DISK_THREADS;
 use crate::login::TcpAccess;
 use crate::recorder::Recorder;
+use crate::reload::{Reader, ReloadError};
 use crate::serve::{self, Listeners};
 use crate::server::{Bucket, Server};
 use crate::state::state_folder;
-use liveoak_runtime::{PollLimit, Supervisor, TreeHandle};
+use liveoak_runtime::{Path, PollLimit, Supervisor, TreeHandle};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -37,6 +39,7 @@ pub struct Control {
     file: Option<PathBuf>,
     tcp: Option<(SocketAddr, PathBuf)>,
     history: Wanted,
+    reader: Option<Reader>,
 }
 
 /// Where the history of a tree is wanted.
@@ -93,6 +96,34 @@ impl Control {
         self
     }
 
+    /// Says how the declaration of the tree is read again, for `liveoak apply` and `liveoak scale`: `read` returns the tree as it
+    /// is declared now, which then takes the place of the one that runs ([`TreeHandle::apply`]). `read` gets the numbers of
+    /// replicas that take the place of those of the declaration, each with the path of its child; a program whose children have
+    /// no replicas refuses any. `read` may block.
+    ///
+    /// ```
+    /// use liveoak_control::{Control, ReloadError};
+    /// use liveoak_runtime::Supervisor;
+    ///
+    /// fn shop() -> Result<Supervisor, std::io::Error> {
+    ///     Ok(Supervisor::new("shop")) // read from a file, for example
+    /// }
+    ///
+    /// let control = Control::new().reload(|replicas| match replicas {
+    ///     [] => Ok(shop()?),
+    ///     _ => Err(ReloadError::cannot_scale("the children of the shop have no replicas")),
+    /// });
+    /// # drop(control);
+    /// ```
+    #[must_use]
+    pub fn reload(
+        mut self,
+        read: impl Fn(&[(Path, u32)]) -> Result<Supervisor, ReloadError> + Send + Sync + 'static,
+    ) -> Self {
+        self.reader = Some(Reader(Arc::new(read)));
+        self
+    }
+
     /// Opens the socket of the tree called `name`, and the TCP address, before the tree begins. Callers wait until
     /// [`OpenControl::serve`] answers them.
     ///
@@ -112,7 +143,14 @@ impl Control {
             Ok(history) => (history, None),
             Err(problem) => (None, Some(problem)),
         };
-        Ok(OpenControl { listeners: Listeners { bound, unix, tcp }, access, file, history, problem })
+        Ok(OpenControl {
+            listeners: Listeners { bound, unix, tcp },
+            access,
+            file,
+            history,
+            problem,
+            reader: self.reader,
+        })
     }
 
     /// Opens the socket and starts the server of a tree: [`open`](Self::open) and [`OpenControl::serve`].
@@ -153,6 +191,7 @@ pub struct OpenControl {
     file: Option<String>,
     history: Option<History>,
     problem: Option<String>,
+    reader: Option<Reader>,
 }
 
 impl OpenControl {
@@ -188,7 +227,7 @@ impl OpenControl {
     /// When the thread or its runtime cannot be had. Nothing is left open then.
     pub fn serve(self, tree: &TreeHandle) -> Result<ControlServer, ControlError> {
         let (socket, address) = (self.socket().to_path_buf(), self.address());
-        let Self { listeners, access, file, history, problem: _ } = self;
+        let Self { listeners, access, file, history, problem: _, reader } = self;
         let (begin, events) = tree.watch();
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let recorder = Recorder::new(u64::try_from(run).unwrap_or_default(), begin.number + 1, history);
@@ -201,6 +240,8 @@ impl OpenControl {
             tree: tree.clone(),
             root,
             file,
+            reader,
+            scaled: Scaled::default(),
             recorder,
             watched: Watched::default(),
             access: access.clone(),

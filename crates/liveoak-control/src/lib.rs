@@ -20,7 +20,8 @@
 //! - `connection`: bounds connections, and serves one; `refusal`: makes problems of what hyper refuses by itself
 //! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`, `login`: the same for TCP, and for browsers
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
-//! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
+//! - `read`, `command`, `apply`, `stream`, `health`, `metrics`: the handlers
+//! - `reload`: how the declaration of the tree is read again
 //! - `diagnose`: what is wrong in the tree
 //! - `state`: where a tree keeps what outlives it
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
@@ -28,6 +29,7 @@
 //!   from the disk
 
 mod answer;
+mod apply;
 mod bind;
 mod command;
 mod connection;
@@ -44,6 +46,7 @@ mod place;
 mod read;
 mod recorder;
 mod refusal;
+mod reload;
 mod request;
 mod ring;
 mod routes;
@@ -59,4 +62,5 @@ mod token;
 
 pub use bind::{BindError, file_of, socket_of};
 pub use control::{Control, ControlError, ControlServer, Controlled, OpenControl};
+pub use reload::ReloadError;
 pub use state::state_folder;

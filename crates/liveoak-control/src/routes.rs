@@ -3,7 +3,7 @@
 use crate::answer::{self, Answer};
 use crate::request::Request;
 use crate::server::Server;
-use crate::{command, diagnose, health, read, stream};
+use crate::{apply, command, diagnose, health, read, stream};
 use liveoak_api::{Login, Method, Problem, ROUTES, Route};
 use std::sync::Arc;
 use std::time::Instant;
@@ -75,6 +75,8 @@ async fn answer_to(server: &Arc<Server>, request: &Request) -> Result<Answer, Pr
         "/v1/logs" => stream::logs(server, request).await,
         "/v1/openapi.json" => Ok(answer::document(liveoak_api::OPENAPI)),
         "/v1/commands/mode" => Ok(answer::json(&command::mode(server, request).await?)),
+        "/v1/commands/apply" => apply::apply(server, request).await,
+        "/v1/commands/scale" => apply::scale(server, request).await,
         "/v1/commands/down" => Ok(answer::json(&command::down(server, request).await?)),
         "/v1/logins" => Ok(answer::json(&new_login(server, request)?)),
         "/login" => login(server, request),

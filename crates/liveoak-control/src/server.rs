@@ -1,9 +1,11 @@
 //! What the handlers of requests share.
 
+use crate::apply::Scaled;
 use crate::diagnose::Watched;
 use crate::limits::{REQUESTS, RUNTIME_WITHIN};
 use crate::login::TcpAccess;
 use crate::recorder::Recorder;
+use crate::reload::Reader;
 use liveoak_api::Problem;
 use liveoak_runtime::{Path, TreeHandle};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,9 @@ pub(crate) struct Server {
     pub(crate) root: Path,
     /// The file that declares the tree, or the program that contains it.
     pub(crate) file: Option<String>,
+    /// Reads the declaration of the tree again.
+    pub(crate) reader: Option<Reader>,
+    pub(crate) scaled: Scaled,
     pub(crate) recorder: Arc<Recorder>,
     /// What was seen of the programs and their disks so far.
     pub(crate) watched: Watched,

@@ -260,6 +260,8 @@ impl EventKind {
                 Severity::Warn
             }
             Self::Added { .. } | Self::Removed | Self::Waiting => Severity::Debug,
+            // Nothing was stopped: a new child, for example, is down until a step starts it.
+            Self::Stopped { stage: StopStage::Cancelled, why: IdleReason::NotWanted } => Severity::Debug,
             Self::Starting { .. } | Self::Stopping { .. } | Self::Exited { .. } => Severity::Debug,
             Self::Ready { .. } | Self::BackingOff { .. } | Self::RestartSet { .. } => Severity::Info,
             Self::Released | Self::Paused | Self::Resumed => Severity::Info,

@@ -72,7 +72,7 @@ pub mod internal {
     pub use crate::engine::event_line::event_text;
     pub use crate::util::limits::{THREADS_OF_A_TREE, check_resources, create_runtime, shortage};
     pub use crate::util::log::{flush_log, log, log_text};
-    pub use crate::util::signals::{StateRequests, StopSignal, StopSignals, Wish};
+    pub use crate::util::signals::{HangupRequests, StateRequests, StopSignal, StopSignals, Wish};
     pub use crate::util::{Either, race};
     pub use liveoak_core::Span;
 }

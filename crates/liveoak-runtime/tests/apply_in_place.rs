@@ -190,7 +190,7 @@ fn replicas_start_side_by_side_and_stop_together() {
 }
 
 #[test]
-fn two_plans_are_done_one_after_the_other_and_the_later_one_holds() {
+fn a_later_plan_takes_over_the_starts_of_an_earlier_one_and_the_same_plan_waits_for_them() {
     paused(async {
         let slow = |name: &str| {
             Child::task(name, |ctx: Ctx| async move {
@@ -204,12 +204,18 @@ fn two_plans_are_done_one_after_the_other_and_the_later_one_holds() {
         let handle = tree(&["a"]).start().await.unwrap();
         let (one, two) = (handle.apply(tree(&["a", "b"])).unwrap(), handle.apply(tree(&["a", "c"])).unwrap());
         let (one, two) = tokio::join!(one.run(), two.run());
-        assert_eq!(one.unwrap().to_string(), "done: start /t/b\n");
+        assert_eq!(one.unwrap().to_string(), "not done: start /t/b\n");
         assert_eq!(two.unwrap().to_string(), "done: stop /t/b\ndone: start /t/c\n");
         assert_eq!(
             ["a", "b", "c"].map(|name| state(&handle, &format!("/t/{name}"))),
             ["running", "gone", "running"]
         );
+        let before = Instant::now();
+        let again = [(); 2].map(|()| handle.apply(tree(&["a", "c", "d"])).unwrap());
+        let [one, two] = again.map(ApplyPlan::run);
+        let (one, two) = tokio::join!(one, two);
+        assert_eq!(one.unwrap().to_string(), "done: start /t/d\n");
+        assert_eq!((two.unwrap().to_string(), before.elapsed()), (String::new(), SECOND), "it has waited");
     });
 }
 

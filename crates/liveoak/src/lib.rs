@@ -136,6 +136,7 @@
 //! | change to another set of children that shall run, after a look at the difference | [`Supervisor::mode`], [`TreeHandle::plan_mode`] |
 //! | list a child, and start it only when it is asked for | [`Child::manual`], [`TreeHandle::start_child`] |
 //! | put another declaration in the place of the running one, after a look at the difference | [`TreeHandle::apply`], [`Child::version`] |
+//! | let `liveoak apply` change a program with a tree in it | `Control::reload` (feature `control`) |
 //! | wait for any state of a child | [`TreeHandle::wait_for`] |
 //! | read events of some children, kinds or severities | [`TreeHandle::events_where`] with an [`EventFilter`] |
 //! | bound how many children start side by side, also after a common failure | [`Supervisor::max_starting`], [`Group::max_starting`] |

@@ -48,6 +48,12 @@ pub(crate) enum ClientCommand {
     Release(CommandArgs),
     /// Change the set of children that shall run; without a name, show the modes
     Mode(ModeArgs),
+    /// Read the file of a running tree again, show what differs, and bring the tree to it
+    ///
+    /// What does not differ is not touched. A file with errors changes nothing.
+    Apply(ApplyArgs),
+    /// Change how many replicas a child has, until the file is applied again
+    Scale(ScaleArgs),
     /// Wait until a child is as wanted
     Wait(WaitArgs),
     /// Stop a whole tree in order, and print the report of its end
@@ -228,6 +234,45 @@ pub(crate) struct ModeArgs {
     #[arg(long, requires = "mode")]
     pub(crate) dry_run: bool,
     /// Do not ask on a terminal, even if children that run are stopped
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// The command line of `liveoak apply`.
+#[derive(Args, Debug)]
+pub(crate) struct ApplyArgs {
+    /// The file of the tree that is meant; without it, the tree of the current folder
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reason: Reason,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// The command line of `liveoak scale`.
+#[derive(Args, Debug)]
+pub(crate) struct ScaleArgs {
+    /// The child, as the file names it: `web`, not `web.2`
+    #[arg(value_name = "PATH")]
+    pub(crate) path: String,
+    /// How many replicas it shall have, at least 1
+    #[arg(value_name = "N")]
+    pub(crate) replicas: u32,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask on a terminal, even if replicas are stopped
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]

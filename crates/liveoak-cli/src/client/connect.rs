@@ -112,6 +112,27 @@ pub(crate) async fn find(target: &Target, access: Access) -> Result<Server, Fail
     by_folder(&all_trees().await, env::current_dir().ok().as_deref(), access)
 }
 
+/// Finds the server of the tree that a file declares.
+///
+/// # Errors
+/// When no tree of this file runs, or it does not answer.
+pub(crate) async fn find_by_file(file: &Path) -> Result<Server, Failure> {
+    let found = all_trees().await;
+    let is_file = |of: &Path| {
+        of == file || of.canonicalize().is_ok_and(|of| of == file)
+    };
+    let mut trees = found.trees.iter().filter(|tree| tree.status.file.as_deref().is_some_and(|of| is_file(Path::new(of))));
+    if let Some(tree) = trees.next() {
+        return Ok(tree.server.clone());
+    }
+    let mut silent = found.silent.iter().filter(|(socket, _)| file_of(socket).is_some_and(|of| is_file(&of)));
+    if let Some((_, why)) = silent.next() {
+        return Err(Failure::failed(why.clone()));
+    }
+    let text = format!("no tree of the file {} runs", file.display());
+    Err(Failure::new(EXIT_NO_TREE, text).lines(whereabouts(&found)))
+}
+
 fn by_name(found: &Found, name: &str) -> Result<Server, Failure> {
     let name = name.trim_start_matches('/');
     let called: Vec<&RunningTree> = found.trees.iter().filter(|tree| tree.name() == name).collect();

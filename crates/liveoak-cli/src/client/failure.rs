@@ -77,14 +77,16 @@ impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let code = match problem.code.as_str() {
             "no-such-child" => EXIT_NO_CHILD,
-            "no-such-mode" | "bad-request" => EXIT_USAGE,
+            "no-such-mode" | "bad-request" | "bad-file" | "other-file" => EXIT_USAGE,
             _ => EXIT_FAILED,
         };
         let text = problem.to_string();
+        // The errors of a file, each with its place.
+        let errors = problem.text.as_deref().unwrap_or_default().lines().map(str::to_owned);
         match problem.code.as_str() {
             "no-such-child" => Self::new(code, text).line("`liveoak ps` lists the children"),
             "no-such-mode" => Self::new(code, text).line("`liveoak mode` lists the modes"),
-            _ => Self::new(code, text),
+            _ => Self::new(code, text).lines(errors),
         }
     }
 }

@@ -5,13 +5,14 @@
 //! - [`list`]: `ps`, `tree`, `status`, `trees`; [`explain`]: `explain`, `checks`;
 //!   [`diagnose`]
 //! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed
-//! - [`command`]: `start` to `release`; [`mode`]; [`wait`]; [`down`]
+//! - [`command`]: `start` to `release`; [`mode`]; [`apply`]: `apply`, `scale`; [`wait`]; [`down`]
 //! - [`background`]: `up -d`; [`login`]: the address for a browser
 //! - [`pages`]: completions and man pages
 //! - [`paths`]: paths of children as people write them
 //! - [`table`], [`words`], [`print`]: what people and scripts get to see
 //! - [`ask`]: questions on a terminal; [`progress`]: lines about what is waited for; [`failure`]: errors and exit codes
 
+mod apply;
 pub(crate) mod args;
 mod ask;
 mod background;
@@ -99,6 +100,8 @@ async fn run_verb(command: ClientCommand) -> Done {
         ClientCommand::Quarantine(args) => command::run("quarantine", &args).await,
         ClientCommand::Release(args) => command::run("release", &args).await,
         ClientCommand::Mode(args) => mode::run(&args).await,
+        ClientCommand::Apply(args) => apply::apply(&args).await,
+        ClientCommand::Scale(args) => apply::scale(&args).await,
         ClientCommand::Wait(args) => wait::run(&args).await,
         ClientCommand::Down(args) => down::run(&args).await,
         ClientCommand::Login(args) => login::run(&args.target).await,

@@ -9,6 +9,7 @@ use liveoak::{Supervisor, TreeHandle};
 use liveoak_config::Config;
 use tracing::Level;
 
+use super::reload::TreeFile;
 use super::status::StatusLog;
 use crate::args::UpArgs;
 
@@ -26,13 +27,19 @@ impl UpControl {
     ///
     /// # Errors
     /// When the same file runs already.
-    pub(super) fn open(args: &UpArgs, config: &Config, status: &StatusLog) -> Result<Self, String> {
+    pub(super) fn open(
+        args: &UpArgs,
+        config: &Config,
+        file: &Arc<TreeFile>,
+        status: &StatusLog,
+    ) -> Result<Self, String> {
         let server = Arc::default();
         if args.no_control {
             return Ok(Self { open: None, server });
         }
         let open = |listens: bool| {
-            let control = control(args, config, listens)?;
+            let file = Arc::clone(file);
+            let control = control(args, config, listens)?.reload(move |replicas| file.read(replicas));
             control.open(config.name.as_str()).map_err(Problem::Control)
         };
         let opened = match open(true) {

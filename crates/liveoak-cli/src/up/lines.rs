@@ -68,6 +68,7 @@ pub(crate) fn sink(config: &Config, stdout: StreamWriter) -> OutputSink {
         }
         stdout.put(|to| {
             let colour = colours.get(path.as_str()).copied();
+            let colour = colour.or_else(|| coloured.then(|| colour_of_new(path.as_str())));
             append_line(to, path.as_str(), line.text, width, colour);
         });
     })
@@ -106,6 +107,12 @@ fn colours(config: &Config) -> HashMap<String, &'static str> {
         all.insert(path, colour);
     }
     all
+}
+
+/// Returns the colour of a program that the file did not have at the start.
+fn colour_of_new(path: &str) -> &'static str {
+    let sum = path.bytes().fold(0, |sum: usize, byte| sum.wrapping_add(usize::from(byte)));
+    COLOURS[sum % COLOURS.len()]
 }
 
 /// Adds the paths of the programs below a supervisor, in the order of the file.

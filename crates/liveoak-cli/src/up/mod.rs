@@ -4,6 +4,7 @@
 //! - [`control`]: the control socket
 //! - [`lines`]: the output of the children, on stdout
 //! - [`log`]: the log of events about children, on stderr
+//! - [`reload`]: the file, read again and applied while the tree runs
 //! - [`progress`]: messages about children that hold up a start or a stop; [`holders`] finds these children
 //! - [`status`]: messages about the run itself, on stderr
 //! - [`state`]: the state of all children, on stderr at SIGQUIT
@@ -25,6 +26,7 @@ mod lines;
 mod log;
 mod outputs;
 mod progress;
+mod reload;
 mod report;
 mod report_file;
 mod state;
@@ -52,6 +54,7 @@ use control::UpControl;
 pub(crate) use control::socket;
 use log::NotReadyReasons;
 use outputs::Outputs;
+use reload::TreeFile;
 use report::RunReport;
 use report_file::ReportFile;
 pub(crate) use report_file::{named_in, remove_stale};
@@ -145,6 +148,10 @@ type Signals = (StopSignals, StateRequests);
 /// What follows the errors that were found before the start.
 const NOTHING_STARTED: &str = "; nothing was started";
 
+/// What is said if SIGHUP cannot apply the file.
+const HANGUP_IGNORED: &str = "--reload-on-hup has no effect, because SIGHUP was ignored at the start, as under nohup; \
+    `liveoak apply` applies the file";
+
 /// How long the end of the run waits for the thread of the log. This thread only formats lines.
 const FLUSH_LOG: Duration = Duration::from_secs(5);
 
@@ -168,9 +175,14 @@ impl Up<'_> {
         liveoak::capture_panics();
         let runtime =
             liveoak::internal::create_runtime(None).map_err(|error| format!("{error}{NOTHING_STARTED}"))?;
-        let mut control = UpControl::open(self.args, self.config, self.status)
+        let output = ProgramOutput {
+            sink: lines::sink(self.config, self.stdout.clone()),
+            backpressure: lines::backpressure(self.stdout.clone()),
+        };
+        let tree_file = TreeFile::new(self.args, self.config, output);
+        let mut control = UpControl::open(self.args, self.config, &tree_file, self.status)
             .map_err(|error| format!("{error}{NOTHING_STARTED}"))?;
-        let code = runtime.block_on(self.run_tree(file, signals, &mut control));
+        let code = runtime.block_on(self.run_tree(&tree_file, file, signals, &mut control));
         control.finish();
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));
@@ -179,27 +191,33 @@ impl Up<'_> {
 
     async fn run_tree(
         &self,
+        tree_file: &Arc<TreeFile>,
         file: Option<ReportFile>,
         signals: &mut Option<Signals>,
         control: &mut UpControl,
     ) -> Result<u8, String> {
+        // Before the signals that stop the tree, of which SIGHUP is one without it.
+        let hangups = reload::listen(self.args);
         let listen = || Ok((StopSignals::listen()?, StateRequests::listen()?));
         let listening = listen().map_err(|error: io::Error| {
             format!("cannot listen for signals: {}{NOTHING_STARTED}", shortage(&error))
         })?;
-        let io = ProgramOutput {
-            sink: lines::sink(self.config, self.stdout.clone()),
-            backpressure: lines::backpressure(self.stdout.clone()),
-        };
         self.warn_of_values();
-        let tree = control.begin_with(build::tree(self.config, self.args.mode.as_deref(), &io));
+        let tree = build::tree(self.config, self.args.mode.as_deref(), tree_file.output());
+        let tree = control.begin_with(tree);
         let tree = tree.begin().map_err(|error| error.to_string())?;
         control.tell_failure(self.status);
         let ready = ReadyInBackground::watch(self.args, &tree);
         let (stop_signals, requests) = signals.insert(listening);
+        if self.args.reload_on_hup && !stop_signals.hears_hangups() {
+            self.status.message(Level::WARN, "no-reload", HANGUP_IGNORED);
+        }
         let telling = state::tell_when_asked(&tree, self.config, self.status, requests);
         let until_ended = progress::beside(tree.handle(), self.status, self.until_ended(&tree, stop_signals));
-        let (Either::Left(ended) | Either::Right(ended)) = race(until_ended, telling).await;
+        let reloading = reload::when_asked(&tree, tree_file, self.status, hangups);
+        let serving = race(telling, reloading);
+        let (Either::Left(ended) | Either::Right(Either::Left(ended) | Either::Right(ended))) =
+            race(until_ended, serving).await;
         let report = RunReport::new(self.config, &ended, &tree.snapshot(), &self.reasons);
         let code = match exit_code(&ended) {
             0 if ready.was_missed(&tree).await => {

@@ -26,7 +26,7 @@ impl Drop for KeptTerminal {
 /// Returns an error if there is such a child, and `liveoak` is not in the foreground of the terminal, or has read the file from
 /// its input.
 pub(super) fn hand_over(config: &Config) -> Result<Option<KeptTerminal>, String> {
-    match inheriting(&config.root, &format!("/{}", config.name)) {
+    match inheriting_child(config) {
         Some(path) if config.is_stdin() && !std::io::stdin().is_terminal() => Err(format!(
             "cannot give the standard input to {path} (stdin = \"inherit\"), because the file was read from it to its end: \
              name the file by its path; nothing was started"
@@ -41,7 +41,11 @@ pub(super) fn hand_over(config: &Config) -> Result<Option<KeptTerminal>, String>
     }
 }
 
-/// Returns the path of the child with `stdin = "inherit"`.
+/// Returns the path of the child with `stdin = "inherit"`, if there is one.
+pub(super) fn inheriting_child(config: &Config) -> Option<String> {
+    inheriting(&config.root, &format!("/{}", config.name))
+}
+
 fn inheriting(supervisor: &SupervisorConfig, above: &str) -> Option<String> {
     supervisor.children.iter().find_map(|child| {
         let path = format!("{above}/{}", child.name);

@@ -51,6 +51,17 @@ fn signals_stop_the_tree_even_if_they_were_blocked_at_the_start() {
 }
 
 #[test]
+fn a_hang_up_that_was_ignored_at_the_start_applies_nothing_and_the_log_says_so() {
+    let dir = TestDir::of("[child.a]\ncommand = \"sleep 1000\"\n");
+    let up = up_by(&dir, "exec env --ignore-signal=HUP $UP --reload-on-hup");
+    up.logs("--reload-on-hup has no effect, because SIGHUP was ignored at the start");
+    up.is_ready();
+    up.signal(Signal::HUP);
+    let ended = up.stop().with_code(0);
+    assert!(!ended.log().contains("reading"), "{}", ended.log());
+}
+
+#[test]
 fn exits_are_reported_although_sigchld_was_ignored_at_the_start() {
     let dir = TestDir::of("[child.a]\ncommand = [\"sh\", \"-c\", \"exit 7\"]\nrestart = \"temporary\"\n");
     let ended = up_by(&dir, "exec env --ignore-signal=CHLD $UP").end();

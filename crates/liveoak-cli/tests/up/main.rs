@@ -4,6 +4,7 @@
 //! Each test has a folder of its own, and marks its processes through an environment variable. At its end no marked process
 //! may be left.
 
+mod applied;
 mod asked;
 mod background;
 mod bad_files;

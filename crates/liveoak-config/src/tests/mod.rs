@@ -11,6 +11,7 @@ mod literal;
 mod modes;
 mod plan;
 mod replicas;
+mod scaled;
 mod schema;
 mod surroundings;
 

@@ -1,6 +1,7 @@
 //! The control server of real trees, spoken to byte by byte.
 
 mod access;
+mod apply;
 mod blocked;
 mod client;
 mod commands;

@@ -181,7 +181,8 @@ fn compare_children(
         match before.get(child.name.as_str()) {
             Some(at) => compare(path, &old.children[*at], child, body, steps),
             None => {
-                let reason = "it is new".to_owned();
+                let manual = if child.spec.manual { ", and starts only when it is asked for" } else { "" };
+                let reason = format!("it is new{manual}");
                 steps.push(PlanStep { path, step: PlanAction::Start, reason });
             }
         }

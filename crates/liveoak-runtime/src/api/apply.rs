@@ -280,7 +280,8 @@ impl ApplyPlan {
     /// given up on, starts again. A child that restarts because it is another form of child, or runs only once, is a new child:
     /// handles of the old one do not reach it. The mode that is in force stays in force if it is still declared.
     ///
-    /// One plan is done at a time. A later change of the mode takes over the starts.
+    /// Stops and changes are done for one plan at a time. A later plan in which something differs, and a later change of the mode,
+    /// take over the starts that are left, and the caller of the earlier one is told.
     ///
     /// # Errors
     /// When the tree has ended, or the calling code is part of a child that is stopped or for which a start waits; the plan

@@ -1,12 +1,14 @@
 //! Another declaration takes the place of the one that a tree runs: the steps, done by a task of their own.
 
 use crate::api::apply::{ApplyReport, NewTree, preorder};
+use crate::api::mode_change::until_overtaken;
 use crate::api::mode_report::FailedStep;
 use crate::api::split::{DeclaredBody, install};
 use crate::api::tree::TreeHandle;
 use crate::attempt::body::UserValue;
 use crate::engine::command::{Begun, Given, Wait};
 use crate::engine::driver::{State, TreeInner};
+use crate::util::{Either, race};
 use liveoak_core::{
     ChildDeclaration, ChildForm, ChildId, Command, Input, Machine, OrderPlace, Origin, Outcome, Path,
     PlanAction, PlanStep, Refusal, RequestId, Wanted,
@@ -35,13 +37,26 @@ impl Applying {
     /// Does all steps.
     pub(crate) async fn run(mut self) -> Result<ApplyReport, Refusal> {
         let tree = Arc::clone(&self.tree);
-        let _one_at_a_time = tree.applying.lock().await;
+        let applying = tree.applying.lock().await;
         let plan = self.new.plan(&self.tree);
+        // A plan in which something differs overtakes the starts of an earlier plan. A plan without a difference wants the same
+        // as the earlier one, so it waits for these starts, and changes nothing.
+        if plan.iter().all(|step| step.step == PlanAction::Keep) {
+            drop(applying);
+            let _starting = tree.apply_starts.lock().await;
+            let unused = std::mem::take(&mut self.new.bodies);
+            self.discard(unused);
+            let number = self.tree.state().modes.last_change;
+            self.start(number).await;
+            return Ok(self.report);
+        }
         self.steps = plan.iter().map(|step| (step.path.clone(), step.clone())).collect();
         for together in self.begin()? {
             self.take_down(together).await;
         }
         let number = self.declare()?;
+        let _starting = tree.apply_starts.lock().await;
+        drop(applying);
         self.start(number).await;
         let failed: HashSet<&Path> = self.report.failed.iter().map(|failed| &failed.step.path).collect();
         let open: HashSet<&Path> = self.report.not_done.iter().map(|step| &step.path).collect();
@@ -52,6 +67,12 @@ impl Applying {
         done.append(&mut self.report.done);
         self.report.done = done;
         Ok(self.report)
+    }
+
+    /// Drops bodies that are not needed, outside the lock. Their destructors are code of the user.
+    fn discard(&self, bodies: Vec<DeclaredBody>) {
+        let root = self.tree.state().machine.root();
+        self.tree.drops.push(root, bodies.into_iter().map(|body| Box::new(body) as UserValue).collect());
     }
 
     /// Lets no child depend on what goes. Returns the children that are taken down, in the reverse of the start order.
@@ -131,10 +152,7 @@ impl Applying {
             Ok(state.modes.last_change)
         });
         self.tree.mode_changed.notify_waiters();
-        let root = self.tree.state().machine.root();
-        self.tree
-            .drops
-            .push(root, bodies.unused.into_iter().map(|body| Box::new(body) as UserValue).collect());
+        self.discard(bodies.unused);
         number
     }
 
@@ -206,17 +224,26 @@ impl Applying {
             for (id, due, begun) in given {
                 let planned = self.steps.get(&due.path).filter(|step| step.step != PlanAction::Keep);
                 let (is_planned, step) = (planned.is_some(), planned.unwrap_or(&due).clone());
-                match self.finish(&step.path, begun).await {
+                let overtaken = until_overtaken(&self.tree, number);
+                let result = match race(self.finish(&step.path, begun), overtaken).await {
+                    Either::Left(result) => result,
+                    Either::Right(()) => Err(Refusal::Superseded { by: "a later change" }),
+                };
+                match result {
                     Ok(outcome) => {
                         if due.step == PlanAction::Start {
                             self.report.started.push((due.path, outcome));
                         }
                         self.report.done.extend((!is_planned).then_some(step));
                     }
-                    Err(Refusal::Superseded { .. } | Refusal::TreeEnded | Refusal::SupervisorDown) => {
+                    Err(
+                        Refusal::Superseded { .. }
+                        | Refusal::NotFound
+                        | Refusal::TreeEnded
+                        | Refusal::SupervisorDown,
+                    ) => {
                         self.report.not_done.push(step);
                     }
-                    Err(Refusal::NotFound) => {}
                     Err(refusal) => self.report.failed.push(FailedStep { step, refusal, id }),
                 }
             }

@@ -218,14 +218,19 @@ impl ModeChange {
     }
 
     async fn until_overtaken(&self) {
-        loop {
-            let mut changed = pin!(self.tree.mode_changed.notified());
-            changed.as_mut().enable();
-            if !self.is_last() {
-                return;
-            }
-            changed.await;
+        until_overtaken(&self.tree, self.number).await;
+    }
+}
+
+/// Waits until a later change than this one has begun.
+pub(crate) async fn until_overtaken(tree: &TreeInner, number: u64) {
+    loop {
+        let mut changed = pin!(tree.mode_changed.notified());
+        changed.as_mut().enable();
+        if tree.state().modes.last_change != number {
+            return;
         }
+        changed.await;
     }
 }
 

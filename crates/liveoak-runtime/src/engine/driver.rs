@@ -80,8 +80,10 @@ pub(crate) struct TreeInner {
     pub(crate) attempt_left: Notify,
     /// Wakes changes to a mode when a later change begins.
     pub(crate) mode_changed: Notify,
-    /// Held while another declaration takes the place of the present one.
+    /// Held while another declaration takes the place of the present one, until its starts begin.
     pub(crate) applying: tokio::sync::Mutex<()>,
+    /// Held while what another declaration needs is started.
+    pub(crate) apply_starts: tokio::sync::Mutex<()>,
     pub(crate) watchdog: Arc<Watchdog>,
     pub(crate) poll_watch: Arc<PollWatch>,
     pub(crate) drops: Arc<Drops>,
@@ -190,6 +192,7 @@ impl TreeInner {
             attempt_left: Notify::new(),
             mode_changed: Notify::new(),
             applying: tokio::sync::Mutex::new(()),
+            apply_starts: tokio::sync::Mutex::new(()),
             watchdog: Arc::new(Watchdog::new()),
             poll_watch: Arc::default(),
             processes: Processes::default(),

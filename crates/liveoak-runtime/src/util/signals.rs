@@ -8,7 +8,8 @@
 //! One pure rule, [`Wishes`], decides whether the signals so far ask for a stop or for a kill.
 //!
 //! A [`StateRequests`] listens in the same way for SIGQUIT, which asks for the state of the tree. Only the `liveoak`
-//! program uses it: a library must not take SIGQUIT over.
+//! program uses it: a library must not take SIGQUIT over. A [`HangupRequests`] takes SIGHUP as a request to read a file again,
+//! instead of a request to stop; only the `liveoak` program uses it.
 
 use crate::util::signal_handler::{self, Replaced, STOP_SIGNALS, TELL_SIGNALS, ThreadMask};
 use crate::util::waker_guard::WakerGuard;
@@ -122,6 +123,8 @@ struct Listeners {
     all: Vec<Listener>,
     /// The listeners for SIGQUIT, with the number of these signals so far.
     state: Vec<(u64, watch::Sender<u64>)>,
+    /// Those for which SIGHUP is no request to stop, with the number of these signals so far.
+    hangup: Vec<(u64, watch::Sender<u64>)>,
     next_id: u64,
     /// The actions that are to be restored after the last listener.
     replaced: Vec<Replaced>,
@@ -133,6 +136,7 @@ struct Listeners {
 static LISTENERS: Mutex<Listeners> = Mutex::new(Listeners {
     all: Vec::new(),
     state: Vec::new(),
+    hangup: Vec::new(),
     next_id: 0,
     replaced: Vec::new(),
     reader: None,
@@ -167,6 +171,11 @@ impl StopSignals {
     /// then Ctrl-C kills nothing.
     pub fn hears_interrupts(&self) -> bool {
         signal_handler::is_installed(libc::SIGINT)
+    }
+
+    /// Returns `true` if SIGHUP reaches this process. `nohup` starts a program with SIGHUP ignored.
+    pub fn hears_hangups(&self) -> bool {
+        signal_handler::is_installed(libc::SIGHUP)
     }
 
     /// Waits until the request differs from that of the last call, and returns it. Cancel safe.
@@ -247,6 +256,42 @@ impl Drop for StateRequests {
     }
 }
 
+/// Takes SIGHUP as a request of its own, until it is dropped: no [`StopSignals`] takes it as a request to stop meanwhile. The
+/// handler is that of a [`StopSignals`], so there must be one.
+#[derive(Debug)]
+pub struct HangupRequests {
+    id: u64,
+    asked: watch::Receiver<u64>,
+    guard: WakerGuard,
+}
+
+impl HangupRequests {
+    /// Takes SIGHUP from now on.
+    #[must_use]
+    pub fn listen() -> Self {
+        let mut listeners = listeners();
+        let (sender, asked) = watch::channel(0);
+        let id = listeners.new_id();
+        listeners.hangup.push((id, sender));
+        Self { id, asked, guard: WakerGuard::new() }
+    }
+
+    /// Waits for a request that came since the last call. Several requests may count as one. Cancel safe.
+    pub async fn next(&mut self) {
+        let Self { asked, guard, .. } = self;
+        if guard.wait(asked.changed()).await.is_err() {
+            // The sender lives as long as this value.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for HangupRequests {
+    fn drop(&mut self) {
+        listeners().hangup.retain(|(id, _)| *id != self.id);
+    }
+}
+
 impl Listeners {
     fn new_id(&mut self) -> u64 {
         self.next_id += 1;
@@ -306,6 +351,11 @@ impl Listeners {
             // If other code has installed a handler for SIGHUP meanwhile, the process handles SIGHUP itself, so the signal is no
             // request to stop.
             let elsewhere = signal == libc::SIGHUP && !signal_handler::is_installed(signal);
+            if signal == libc::SIGHUP && !self.hangup.is_empty() {
+                let asked = self.hangup.iter().filter(|_| !elsewhere);
+                asked.for_each(|(_, asked)| asked.send_modify(|count| *count += 1));
+                continue;
+            }
             let Some(signal) = StopSignal::from_number(signal).filter(|_| !elsewhere) else { continue };
             self.all.iter_mut().for_each(|listener| listener.wishes.signal(signal, now));
         }
