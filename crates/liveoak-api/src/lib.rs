@@ -4,7 +4,7 @@
 //!
 //! - [`ROUTES`]: every route, with what it does to the world; `openapi.json` is made of it
 //! - [`Child`], [`Tree`], [`Status`], [`Explanation`], [`CheckAnswer`]: how a tree is
-//! - [`Event`], [`OutputLine`]: what happens
+//! - [`Event`], [`OutputLine`]: what happens; [`Crash`]: what failed, and what was decided
 //! - [`CommandRequest`], [`CommandResult`], [`PlanStep`]: what a caller wants, and what came of it
 //! - [`Report`]: how a tree has ended
 //! - [`Problem`]: why a request was refused
@@ -17,6 +17,7 @@ mod child;
 mod command;
 #[cfg(feature = "convert")]
 pub mod convert;
+mod crash;
 mod event;
 mod explanation;
 #[cfg(feature = "schema")]
@@ -32,6 +33,7 @@ pub use command::{
     CheckAnswer, CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep, Planned,
     WaitFor, Waited,
 };
+pub use crash::{Crash, Crashes};
 pub use event::{EVENT_KINDS, Event, OutputLine};
 pub use explanation::{
     Backoff, CommandRecord, ExitRecord, Explanation, Limit, Spec, SpecBackoff, SpecCheck, SpecEdge, SpecNeed,

@@ -145,6 +145,7 @@ fn schemas() -> Value {
     add::<crate::Waited>(&mut generator);
     add::<crate::Event>(&mut generator);
     add::<crate::OutputLine>(&mut generator);
+    add::<crate::Crash>(&mut generator);
     add::<crate::Report>(&mut generator);
     add::<crate::CommandRequest>(&mut generator);
     add::<crate::CommandResult>(&mut generator);

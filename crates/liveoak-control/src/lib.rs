@@ -19,9 +19,10 @@
 //! - `control`: what is wanted, and the thread; `serve` accepts connections; `server` is what handlers share
 //! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
-//! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
+//! - `read`, `command`, `stream`, `crashes`, `health`, `metrics`: the handlers
 //! - `state`: where a tree keeps what outlives it
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
+//! - `tails`: the last lines of each attempt that runs
 //! - `history`: what is kept on disk; `source`, `place`, `past`, `sequence`: what a stream shows, where it begins, and how it reads
 //!   from the disk
 
@@ -29,6 +30,7 @@ mod answer;
 mod bind;
 mod command;
 mod control;
+mod crashes;
 mod health;
 mod history;
 mod limits;
@@ -48,6 +50,7 @@ pub mod socket;
 mod source;
 mod state;
 mod stream;
+mod tails;
 mod tcp;
 mod token;
 

@@ -3,7 +3,7 @@
 //! - [`args`]: their command line
 //! - [`connect`]: finds the tree; [`http`] and [`sse`] speak to it
 //! - [`list`]: `ps`, `tree`, `status`, `trees`; [`explain`]: `explain`, `checks`
-//! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed
+//! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed; [`crashes`]
 //! - [`command`]: `start` to `release`; [`mode`]; [`wait`]; [`down`]
 //! - [`background`]: `up -d`
 //! - [`pages`]: completions and man pages
@@ -16,6 +16,7 @@ mod ask;
 mod background;
 mod command;
 mod connect;
+mod crashes;
 mod down;
 mod explain;
 mod failure;
@@ -86,6 +87,7 @@ async fn run_verb(command: ClientCommand) -> Done {
         ClientCommand::Checks(args) => explain::checks(&args).await,
         ClientCommand::Events(args) => stream::events(&args).await,
         ClientCommand::Logs(args) => stream::logs(&args).await,
+        ClientCommand::Crashes(args) => crashes::crashes(&args).await,
         ClientCommand::Attach(args) => stream::attach(&args).await,
         ClientCommand::Start(args) => command::run("start", &args).await,
         ClientCommand::Stop(args) => command::run("stop", &args).await,

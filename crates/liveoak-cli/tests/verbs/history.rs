@@ -44,6 +44,13 @@ fn up_in(home: &Home, state: PathBuf) -> Running {
     up
 }
 
+/// Starts the tree, and waits until it answers.
+fn up_in_any_state(home: &Home) -> Running {
+    let up = Running::new(home.command(&["up", "--log-level", "off"]).stderr(Stdio::piped()));
+    look_for("tree that answers", || (home.run(&["ps"]).code == Some(0)).then_some(()));
+    up
+}
+
 /// Ends the tree, and returns what it said.
 fn down(home: &Home, up: Running) -> Ran {
     home.run(&["down"]);
@@ -202,6 +209,36 @@ fn objects_of_file(home: &Home) -> Vec<String> {
         .filter(|line| line.split(' ').nth(2).is_some_and(|rest| rest.starts_with("E\t")))
         .map(str::to_owned)
         .collect()
+}
+
+#[test]
+fn a_crash_has_the_last_lines_that_the_program_wrote_and_what_was_decided() {
+    let home = home(&format!(
+        "{TREE}\n[child.jobs.child.job]\nshell = 'seq 1 30; echo no configuration >&2; exit 3'\n\
+         restart = 'temporary'\n"
+    ));
+    let up = up_in_any_state(&home);
+    home.run(&["wait", "jobs/job", "--for", "stopped"]).with_code(0);
+    let crashes = look_for("crash with a decision", || {
+        let crashes = home.run(&["crashes", "jobs", "--json"]).with_code(0).json();
+        (crashes[0]["decided"] == "it is not restarted").then_some(crashes)
+    });
+    let crash = &crashes[0];
+    let lines: Vec<&str> = crash["lines"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(lines.len(), 20);
+    assert!(
+        lines.contains(&"no configuration") && lines.contains(&"30") && !lines.contains(&"1"),
+        "{lines:?}"
+    );
+    assert_eq!((&crash["path"], &crash["attempt"]), (&"/shop/jobs/job".into(), &1.into()));
+    assert_eq!((&crash["exit"]["code"], &crash["backtrace"]), (&3.into(), &Value::Null));
+    let text = home.run(&["crashes"]).with_code(0).stdout;
+    assert!(text.starts_with("/shop/jobs/job: exit code 3\n  attempt  1, which ran for "), "{text}");
+    assert!(text.contains("  decided  it is not restarted\n  event    1-"), "{text}");
+    assert!(text.contains("  output   the last 20 lines\n           | "), "{text}");
+    home.run(&["crashes", "web"]).with_code(0).says(&["no attempt has failed by itself"]);
+    home.run(&["crashes", "wbe"]).with_code(5).says(&["did you mean /shop/web?"]);
+    down(&home, up);
 }
 
 #[test]
