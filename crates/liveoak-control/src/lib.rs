@@ -24,7 +24,7 @@
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
 //! - `tails`: the last lines of each attempt that runs
 //! - `history`: what is kept on disk; `source`, `place`, `past`, `sequence`: what a stream shows, where it begins, and how it reads
-//!   from the disk
+//!   from the disk; `past_tree`: the same without a server
 
 mod answer;
 mod bind;
@@ -37,6 +37,7 @@ mod limits;
 mod lock;
 mod metrics;
 mod past;
+mod past_tree;
 mod place;
 mod read;
 mod recorder;
@@ -56,4 +57,5 @@ mod token;
 
 pub use bind::{BindError, file_of, socket_of};
 pub use control::{Control, ControlError, ControlServer, Controlled, OpenControl};
+pub use past_tree::{PastError, PastTree};
 pub use state::state_folder;

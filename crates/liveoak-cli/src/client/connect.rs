@@ -23,7 +23,7 @@ use super::http::{RequestError, Server};
 /// How long each socket may take to say which tree it belongs to.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// The variable with the socket of a tree.
-const VARIABLE: &str = "LIVEOAK_SOCKET";
+pub(crate) const SOCKET_VARIABLE: &str = "LIVEOAK_SOCKET";
 
 /// What a verb does to the tree that it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub(crate) async fn find(target: &Target, access: Access) -> Result<Server, Fail
     if let Some(name) = &target.tree {
         return by_name(&all_trees().await, name);
     }
-    if let Some(socket) = env::var_os(VARIABLE).filter(|socket| !socket.is_empty()) {
+    if let Some(socket) = env::var_os(SOCKET_VARIABLE).filter(|socket| !socket.is_empty()) {
         return Ok(Server::new(socket));
     }
     by_folder(&all_trees().await, env::current_dir().ok().as_deref(), access)

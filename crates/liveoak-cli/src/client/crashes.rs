@@ -4,12 +4,12 @@ use liveoak::api::{Child, Crash, Timestamp};
 use liveoak_config::one_line;
 
 use super::args::CrashesArgs;
-use super::connect::{Access, find};
 use super::failure::Failure;
 use super::http::{Server, route_of, with_query};
+use super::past::{Place, find_any};
 use super::table::{Screen, Style};
 use super::words::{count, span, titled};
-use super::{Done, paths, print};
+use super::{Done, past, paths, print};
 use crate::output;
 
 /// How many crashes are shown for people unless they want another number.
@@ -22,15 +22,22 @@ const MAX_FRAMES: usize = 40;
 /// Runs `liveoak crashes`.
 pub(crate) async fn crashes(args: &CrashesArgs) -> Done {
     let asked = paths::all_cleaned(&args.paths)?;
-    let server = find(&args.target, Access::Reads).await?;
-    let found = found(&server, args, asked).await?;
+    let most = wanted(args).saturating_add(1).min(MOST);
+    let found = match find_any(&args.target).await? {
+        Place::Running(server) => found(&server, args, asked, most).await?,
+        Place::Gone(tree) => past::crashes(&tree, args, &asked, most)?,
+    };
     show(found, args)?;
     Ok(0)
 }
 
 /// Returns the crashes of the children that are meant, and of those below them; oldest first, one more than is shown.
-async fn found(server: &Server, args: &CrashesArgs, asked: Vec<String>) -> Result<Vec<Crash>, Failure> {
-    let most = wanted(args).saturating_add(1).min(MOST);
+async fn found(
+    server: &Server,
+    args: &CrashesArgs,
+    asked: Vec<String>,
+    most: usize,
+) -> Result<Vec<Crash>, Failure> {
     let mut patterns: Vec<Option<String>> = Vec::new();
     for path in &asked {
         patterns.push(Some(path.clone()));

@@ -4,6 +4,7 @@
 //! - [`connect`]: finds the tree; [`http`] and [`sse`] speak to it
 //! - [`list`]: `ps`, `tree`, `status`, `trees`; [`explain`]: `explain`, `checks`
 //! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed; [`crashes`]
+//! - [`past`]: the same of a tree that does not run, from its files
 //! - [`command`]: `start` to `release`; [`mode`]; [`wait`]; [`down`]
 //! - [`background`]: `up -d`
 //! - [`pages`]: completions and man pages
@@ -25,6 +26,7 @@ mod lines;
 mod list;
 mod mode;
 mod pages;
+mod past;
 mod paths;
 mod print;
 mod progress;
