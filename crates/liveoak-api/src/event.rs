@@ -39,6 +39,9 @@ wire! {
         /// Of `exited`: `true` if others stopped the child.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub stopped_by_others: Option<bool>,
+        /// Of `exited`, if the attempt of a program failed by itself: the last lines that it wrote, oldest first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub lines: Vec<String>,
         /// Of `ready`: how long it took. Of `unstuck`: how long the poll took.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub took_s: Option<f64>,

@@ -4,7 +4,7 @@
 //!
 //! - [`ROUTES`]: every route, with what it does to the world; `openapi.json` is made of it
 //! - [`Child`], [`Tree`], [`Status`], [`Explanation`], [`CheckAnswer`]: how a tree is
-//! - [`Event`], [`OutputLine`]: what happens
+//! - [`Event`], [`OutputLine`]: what happens; [`Crash`]: what failed, and what was decided
 //! - [`Finding`]: what is wrong in a tree
 //! - [`CommandRequest`], [`CommandResult`], [`PlanStep`], [`StepOutcome`]: what a caller wants, and what came of it
 //! - [`Report`]: how a tree has ended
@@ -19,6 +19,7 @@ mod child;
 mod command;
 #[cfg(feature = "convert")]
 pub mod convert;
+mod crash;
 mod event;
 mod explanation;
 mod finding;
@@ -36,6 +37,7 @@ pub use command::{
     ApplyRequest, CheckAnswer, CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep,
     Planned, ScaleRequest, StepOutcome, WaitFor, Waited,
 };
+pub use crash::{Crash, Crashes};
 pub use event::{EVENT_KINDS, Event, OutputLine};
 pub use explanation::{
     Backoff, CommandRecord, ExitRecord, Explanation, Limit, Spec, SpecBackoff, SpecCheck, SpecEdge, SpecNeed,

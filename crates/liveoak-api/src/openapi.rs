@@ -158,6 +158,7 @@ fn schemas() -> Value {
     add::<crate::Waited>(&mut generator);
     add::<crate::Event>(&mut generator);
     add::<crate::OutputLine>(&mut generator);
+    add::<crate::Crash>(&mut generator);
     add::<crate::Report>(&mut generator);
     add::<crate::Login>(&mut generator);
     add::<crate::CommandRequest>(&mut generator);

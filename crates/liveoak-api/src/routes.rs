@@ -265,6 +265,18 @@ pub const ROUTES: &[Route] = &[
         ..READS
     },
     Route {
+        path: "/v1/crashes",
+        summary: "The last attempts that failed by themselves: exit, last lines of output, and what was decided. Oldest first.",
+        parameters: &[
+            PATHS,
+            SINCE,
+            parameter("last", "integer", "At most this many: the last. Default: 100; at most 1000."),
+        ],
+        answer: Answer::List("Crash"),
+        problems: &["busy"],
+        ..READS
+    },
+    Route {
         path: "/v1/report",
         summary: "How the tree has ended.",
         answer: Answer::One("Report"),

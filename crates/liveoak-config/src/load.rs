@@ -6,7 +6,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::kinds::Kinds;
 use crate::other_tools;
 use crate::reader::Reader;
-use crate::source::{NotUtf8, ReadEnvFile, Sources, Unreadable, is_stream, shown_name};
+use crate::source::{NotUtf8, Sources, Unreadable, is_stream, shown_name};
 use crate::stream::Tell;
 use crate::syntax;
 use crate::table::Table;
@@ -100,7 +100,7 @@ pub(crate) fn read(
     file: &Path,
     folder: &Path,
     text: &str,
-    open: ReadEnvFile<'_>,
+    open: crate::source::ReadEnvFile<'_>,
     kinds: Option<&Kinds>,
 ) -> Result<Config, Diagnostics> {
     let mut reader = Reader::new(folder, open, &shown_name(file), text);

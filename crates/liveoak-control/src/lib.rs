@@ -20,13 +20,14 @@
 //! - `connection`: bounds connections, and serves one; `refusal`: makes problems of what hyper refuses by itself
 //! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`, `login`: the same for TCP, and for browsers
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
-//! - `read`, `command`, `apply`, `stream`, `health`, `metrics`: the handlers
+//! - `read`, `command`, `apply`, `stream`, `crashes`, `health`, `metrics`: the handlers
 //! - `reload`: how the declaration of the tree is read again
 //! - `diagnose`: what is wrong in the tree
 //! - `state`: where a tree keeps what outlives it
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
+//! - `tails`: the last lines of each attempt that runs
 //! - `history`: what is kept on disk; `source`, `place`, `past`, `sequence`: what a stream shows, where it begins, and how it reads
-//!   from the disk
+//!   from the disk; `past_tree`: the same without a server
 
 mod answer;
 mod apply;
@@ -34,6 +35,7 @@ mod bind;
 mod command;
 mod connection;
 mod control;
+mod crashes;
 mod diagnose;
 mod health;
 mod history;
@@ -42,6 +44,7 @@ mod lock;
 mod login;
 mod metrics;
 mod past;
+mod past_tree;
 mod place;
 mod read;
 mod recorder;
@@ -57,10 +60,12 @@ pub mod socket;
 mod source;
 mod state;
 mod stream;
+mod tails;
 mod tcp;
 mod token;
 
 pub use bind::{BindError, file_of, socket_of};
 pub use control::{Control, ControlError, ControlServer, Controlled, OpenControl};
+pub use past_tree::{PastError, PastTree};
 pub use reload::ReloadError;
 pub use state::state_folder;

@@ -87,5 +87,20 @@ pub(crate) const PAST_RECORDS: usize = 8192;
 /// Up to this many last entries are found from the end of the history; for more, all of it is read.
 pub(crate) const FEW_LAST: usize = 1000;
 
+/// How many lines of each attempt are kept for the event of its crash.
+pub(crate) const TAIL_LINES: usize = 20;
+
+/// The most bytes of such a line.
+pub(crate) const MAX_TAIL_LINE: usize = 1024;
+
+/// The most attempts whose lines are kept.
+pub(crate) const MAX_TAILS: usize = 10_000;
+
+/// How many crashes an answer has unless its caller wants another number.
+pub(crate) const LAST_CRASHES: usize = 100;
+
+/// The most crashes of an answer.
+pub(crate) const MAX_CRASHES: usize = 1000;
+
 /// The most series of one metric. Children beyond are counted together, as the path `other`.
 pub(crate) const MAX_SERIES: usize = 2000;

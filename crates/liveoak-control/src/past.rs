@@ -3,7 +3,10 @@
 use crate::limits::{PAST_BYTES, PAST_RECORDS};
 use crate::sequence::{Follows, Sequence};
 use crate::source::Source;
-use liveoak_journal::{JournalEntries, OutputEntry, OutputLine, OutputLines, Record, RecordId, RecordKind};
+use liveoak_api::Timestamp;
+use liveoak_journal::{
+    JournalEntries, LineStream, OutputEntry, OutputLine, OutputLines, Record, RecordId, RecordKind,
+};
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -62,6 +65,37 @@ impl Iterator for PastWalk {
     }
 }
 
+/// Returns a line of the disk as it is on the wire.
+pub(crate) fn wire_line(id: RecordId, line: &OutputLine) -> liveoak_api::OutputLine {
+    liveoak_api::OutputLine {
+        run: id.run,
+        n: id.n,
+        at: Timestamp(line.at),
+        path: Some(line.path.clone()),
+        attempt: Some(line.attempt),
+        stream: match line.stream {
+            LineStream::Stdout => "stdout".to_owned(),
+            LineStream::Stderr => "stderr".to_owned(),
+        },
+        line: String::from_utf8_lossy(&line.line).into_owned(),
+        count: None,
+    }
+}
+
+/// Returns the object that stands for `count` lost lines, of which the last has the id `last`.
+pub(crate) fn lost_line(last: RecordId, count: u64) -> liveoak_api::OutputLine {
+    liveoak_api::OutputLine {
+        run: last.run,
+        n: last.n,
+        at: Timestamp(SystemTime::now()),
+        path: None,
+        attempt: None,
+        stream: "lost".to_owned(),
+        line: format!("{count} lines were lost here"),
+        count: Some(count),
+    }
+}
+
 /// A reader of the history on disk.
 pub(crate) struct PastReader {
     walk: PastWalk,
@@ -83,11 +117,7 @@ pub(crate) struct Piece {
 impl PastReader {
     /// Makes a reader of these records, which begin at `begin`.
     pub(crate) fn new(walk: PastWalk, begin: PastBegin) -> Self {
-        let seen = match begin {
-            PastBegin::After(id) => Sequence::after(id),
-            PastBegin::Oldest | PastBegin::From(_) => Sequence::default(),
-        };
-        Self { walk, seen, held: None }
+        Self { walk, seen: Sequence::of(begin), held: None }
     }
 
     /// Reads a piece of the records before `end`.

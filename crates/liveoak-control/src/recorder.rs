@@ -6,6 +6,7 @@ use crate::limits::{
 };
 use crate::metrics::Counters;
 use crate::ring::Ring;
+use crate::tails::Tails;
 use liveoak_api::convert::Converter;
 use liveoak_api::{OutputLine, Timestamp};
 use liveoak_runtime::{Event, EventKind, EventOrLost, Events, Exit, OutputPiece, Path, Snapshot, TreeHandle};
@@ -16,14 +17,21 @@ use std::time::SystemTime;
 #[derive(Debug)]
 pub(crate) struct KeptEvent {
     pub(crate) event: Event,
+    /// Of a crash: the last lines of the attempt.
+    lines: Vec<String>,
     json: OnceLock<Box<str>>,
 }
 
 impl KeptEvent {
     pub(crate) fn json(&self, tree: &TreeHandle, run: u64) -> &str {
-        let json = || serde_json::to_string(&Converter::new(tree, run).event(&self.event));
+        let json = || serde_json::to_string(&wire(&self.event, &self.lines, tree, run));
         self.json.get_or_init(|| json().unwrap_or_default().into())
     }
+}
+
+/// Returns an event as it is on the wire.
+fn wire(event: &Event, lines: &[String], tree: &TreeHandle, run: u64) -> liveoak_api::Event {
+    liveoak_api::Event { lines: lines.to_vec(), ..Converter::new(tree, run).event(event) }
 }
 
 /// A line of output that is kept.
@@ -66,6 +74,7 @@ pub(crate) struct Recorder {
     pub(crate) events: Ring<KeptEvent>,
     pub(crate) lines: Ring<KeptLine>,
     pub(crate) counters: Counters,
+    tails: Tails,
     /// What reads the history on disk, if there is one.
     pub(crate) past: Option<Past>,
     /// The history on disk, until the server ends.
@@ -81,7 +90,15 @@ impl Recorder {
         let history = RwLock::new(history.map(Arc::new));
         let events = Ring::new(first, KEPT_EVENTS, KEPT_EVENT_BYTES);
         let lines = Ring::new(1, KEPT_LINES, KEPT_LINE_BYTES);
-        Arc::new(Self { run, events, lines, counters: Counters::default(), past, history })
+        Arc::new(Self {
+            run,
+            events,
+            lines,
+            counters: Counters::default(),
+            tails: Tails::default(),
+            past,
+            history,
+        })
     }
 
     /// Returns the history on disk, unless there is none or it has ended.
@@ -100,6 +117,9 @@ impl Recorder {
                 EventOrLost::Event(event) => self.add(event, tree, history.as_deref()),
                 EventOrLost::Lost(count) => {
                     let last = self.events.lose(count);
+                    let snapshot = tree.snapshot();
+                    let attempt = |path: &Path| snapshot.get(path).map(|view| view.attempt.0);
+                    self.tails.retain(|path, of| attempt(path) == Some(of));
                     if let Some(history) = &history {
                         history.lost(last, count);
                     }
@@ -159,18 +179,29 @@ impl Recorder {
 
     fn add(&self, event: Event, tree: &TreeHandle, history: Option<&History>) {
         self.counters.count(&event, tree);
+        let lines = self.last_lines(&event);
         let json = OnceLock::new();
         if let Some(history) = history {
-            let event = Converter::new(tree, self.run).event(&event);
+            let event = wire(&event, &lines, tree, self.run);
             let text = serde_json::to_string(&event).unwrap_or_default();
             history.event(&event, &text);
             let _ = json.set(text.into());
         }
         // The events of a tree have no gaps, so the ring's own number is that of the event.
-        self.events.push(bytes(&event), |number| {
+        let bytes = bytes(&event) + 2 * lines.iter().map(String::len).sum::<usize>();
+        self.events.push(bytes, |number| {
             debug_assert_eq!(number, event.number, "the events of a tree have no gaps");
-            KeptEvent { event, json }
+            KeptEvent { event, lines, json }
         });
+    }
+
+    /// Returns the last lines of an attempt that has failed by itself. The lines of other attempts that have ended are dropped.
+    fn last_lines(&self, event: &Event) -> Vec<String> {
+        let EventKind::Exited { attempt, exit, stopped_by_others, .. } = &event.kind else {
+            return Vec::new();
+        };
+        let lines = self.tails.take(&event.path, *attempt);
+        if exit.is_failure() && !stopped_by_others { lines } else { Vec::new() }
     }
 
     /// Records a line of output, or a piece of a long line.
@@ -186,6 +217,7 @@ impl Recorder {
             stream: piece.stream,
             text: piece.text.into(),
         };
+        self.tails.add(piece.path, piece.attempt, piece.text);
         let history = self.history();
         self.lines.push(piece.text.len() + 64, |number| {
             // Both count from 1, and in the same order: the ring is locked.

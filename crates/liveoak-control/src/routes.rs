@@ -3,7 +3,7 @@
 use crate::answer::{self, Answer};
 use crate::request::Request;
 use crate::server::Server;
-use crate::{apply, command, diagnose, health, read, stream};
+use crate::{apply, command, crashes, diagnose, health, read, stream};
 use liveoak_api::{Login, Method, Problem, ROUTES, Route};
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,6 +73,7 @@ async fn answer_to(server: &Arc<Server>, request: &Request) -> Result<Answer, Pr
         "/v1/report" => Ok(answer::json(&read::report(server)?)),
         "/v1/events" => stream::events(server, request).await,
         "/v1/logs" => stream::logs(server, request).await,
+        "/v1/crashes" => Ok(answer::json(&crashes::list(server, request).await?)),
         "/v1/openapi.json" => Ok(answer::document(liveoak_api::OPENAPI)),
         "/v1/commands/mode" => Ok(answer::json(&command::mode(server, request).await?)),
         "/v1/commands/apply" => apply::apply(server, request).await,

@@ -1,5 +1,6 @@
 //! Which numbers a reader of a history has seen: each entry once, and every gap with its exact count.
 
+use crate::past::PastBegin;
 use liveoak_journal::RecordId;
 
 /// How far a reader is in a history whose numbers begin anew with each run and have no gaps within one.
@@ -23,6 +24,14 @@ impl Sequence {
     /// Returns the sequence of a reader that has seen everything up to `id`.
     pub(crate) fn after(id: RecordId) -> Self {
         Self { run: id.run, next: Some(id.n.saturating_add(1)) }
+    }
+
+    /// Returns the sequence of a reader that begins there. What is not kept before is not missed.
+    pub(crate) fn of(begin: PastBegin) -> Self {
+        match begin {
+            PastBegin::After(id) => Self::after(id),
+            PastBegin::Oldest | PastBegin::From(_) => Self::default(),
+        }
     }
 
     /// Notes an entry.

@@ -1,12 +1,12 @@
 //! What a stream shows: the events of the tree, or the output of its programs; and how one of them is written.
 
 use crate::history::{History, Past};
-use crate::past::{PastBegin, PastValue, PastWalk};
+use crate::past::{PastBegin, PastValue, PastWalk, lost_line, wire_line};
 use crate::recorder::{KeptEvent, KeptLine};
 use crate::ring::Ring;
 use crate::server::Server;
-use liveoak_api::{Event, OutputLine, Timestamp};
-use liveoak_journal::{LineStream, OutputEntry, OutputFilter, RecordFilter, RecordId, RecordKind};
+use liveoak_api::Event;
+use liveoak_journal::{OutputEntry, OutputFilter, RecordFilter, RecordId, RecordKind};
 use liveoak_runtime::{Glob, Path};
 use serde_core::Serialize;
 use std::fmt::Write as _;
@@ -169,23 +169,9 @@ impl Source for LineSource {
     }
 
     fn write_past(&self, id: RecordId, value: &PastValue, out: &mut String) {
-        let PastValue::Line(line) = value else { return };
-        write_json(
-            &OutputLine {
-                run: id.run,
-                n: id.n,
-                at: Timestamp(line.at),
-                path: Some(line.path.clone()),
-                attempt: Some(line.attempt),
-                stream: match line.stream {
-                    LineStream::Stdout => "stdout".to_owned(),
-                    LineStream::Stderr => "stderr".to_owned(),
-                },
-                line: String::from_utf8_lossy(&line.line).into_owned(),
-                count: None,
-            },
-            out,
-        );
+        if let PastValue::Line(line) = value {
+            write_json(&wire_line(id, line), out);
+        }
     }
 
     fn last(&self, past: &Past, count: usize, since: Option<SystemTime>) -> io::Result<Vec<RecordId>> {
@@ -206,17 +192,7 @@ impl Source for LineSource {
     }
 
     fn gap(&self, last: RecordId, count: u64, out: &mut String) {
-        let lost = OutputLine {
-            run: last.run,
-            n: last.n,
-            at: Timestamp(SystemTime::now()),
-            path: None,
-            attempt: None,
-            stream: "lost".to_owned(),
-            line: format!("{count} lines were lost here"),
-            count: Some(count),
-        };
-        write_gap(last, &lost, out);
+        write_gap(last, &lost_line(last, count), out);
     }
 }
 

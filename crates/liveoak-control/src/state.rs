@@ -50,6 +50,17 @@ pub(crate) fn describe(folder: &Path, name: &str, file: Option<&str>) {
     }
 }
 
+/// Returns the folders of all trees of this user that say which tree they belong to, with its name and its file.
+pub(crate) fn described() -> Vec<(PathBuf, String, Option<String>)> {
+    let folders = trees_folder().and_then(std::fs::read_dir).into_iter().flatten();
+    let about = |folder: PathBuf| {
+        let text = read_about(&folder.join(ABOUT))?;
+        let (name, file) = text.strip_suffix('\n')?.split_once('\n')?;
+        Some((folder, name.to_owned(), Some(file.to_owned()).filter(|file| !file.is_empty())))
+    };
+    folders.filter_map(|entry| about(entry.ok()?.path())).collect()
+}
+
 fn read_about(path: &Path) -> Option<String> {
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = rustix::fs::open(path, flags | rustix::fs::OFlags::CLOEXEC, Mode::empty()).ok()?;

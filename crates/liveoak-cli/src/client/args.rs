@@ -32,6 +32,10 @@ pub(crate) enum ClientCommand {
     ///
     /// Each line stands after the path of the child that wrote it. A PATH of a supervisor stands for all children below it.
     Logs(LogsArgs),
+    /// Show what failed by itself: exit, last lines of output, backtrace, and what was decided
+    ///
+    /// A PATH of a supervisor stands for all children below it.
+    Crashes(CrashesArgs),
     /// Start children that are down; answers when each is ready or has failed
     Start(CommandArgs),
     /// Stop children; they stay down until a command starts them
@@ -191,6 +195,22 @@ pub(crate) struct LogsArgs {
     pub(crate) target: Target,
 }
 
+/// The command line of `liveoak crashes`.
+#[derive(Args, Debug)]
+pub(crate) struct CrashesArgs {
+    /// The children; all without any
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// Only crashes since: a time before now, such as 1h, or a moment, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) since: Option<SystemTime>,
+    /// At most the last N; 10 without it, at most 999
+    #[arg(short = 'n', long = "last", value_name = "N", value_parser = crashes)]
+    pub(crate) last: Option<usize>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
 /// The command line of `liveoak start` and the other commands on children.
 #[derive(Args, Debug)]
 pub(crate) struct CommandArgs {
@@ -335,6 +355,14 @@ pub(crate) struct TreesArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Reads how many crashes are wanted.
+fn crashes(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number < 1000)
+        .ok_or_else(|| "expected a number from 0 to 999".to_owned())
 }
 
 /// Reads a length of time by the rules of the file.

@@ -24,7 +24,7 @@ use crate::EXIT_FAILED;
 /// How long each socket may take to say which tree it belongs to.
 const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// The variable with the socket of a tree.
-const VARIABLE: &str = "LIVEOAK_SOCKET";
+pub(crate) const SOCKET_VARIABLE: &str = "LIVEOAK_SOCKET";
 
 /// What a verb does to the tree that it finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub(crate) async fn find(target: &Target, access: Access) -> Result<Server, Fail
     if let Some(name) = &target.tree {
         return by_name(&all_trees().await, name);
     }
-    if let Some(socket) = env::var_os(VARIABLE).filter(|socket| !socket.is_empty()) {
+    if let Some(socket) = env::var_os(SOCKET_VARIABLE).filter(|socket| !socket.is_empty()) {
         return Ok(Server::new(socket));
     }
     by_folder(&all_trees().await, env::current_dir().ok().as_deref(), access)
@@ -118,10 +118,11 @@ pub(crate) async fn find(target: &Target, access: Access) -> Result<Server, Fail
 /// When no tree of this file runs, or it does not answer.
 pub(crate) async fn find_by_file(file: &Path) -> Result<Server, Failure> {
     let found = all_trees().await;
-    let is_file = |of: &Path| {
-        of == file || of.canonicalize().is_ok_and(|of| of == file)
-    };
-    let mut trees = found.trees.iter().filter(|tree| tree.status.file.as_deref().is_some_and(|of| is_file(Path::new(of))));
+    let is_file = |of: &Path| of == file || of.canonicalize().is_ok_and(|of| of == file);
+    let mut trees = found
+        .trees
+        .iter()
+        .filter(|tree| tree.status.file.as_deref().is_some_and(|of| is_file(Path::new(of))));
     if let Some(tree) = trees.next() {
         return Ok(tree.server.clone());
     }

@@ -4,7 +4,8 @@
 //! - [`connect`]: finds the tree; [`http`] and [`sse`] speak to it
 //! - [`list`]: `ps`, `tree`, `status`, `trees`; [`explain`]: `explain`, `checks`;
 //!   [`diagnose`]
-//! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed
+//! - [`stream`]: `events`, `logs`, `attach`; [`lines`]: how one event or line is printed; [`crashes`]
+//! - [`past`]: the same of a tree that does not run, from its files
 //! - [`command`]: `start` to `release`; [`mode`]; [`apply`]: `apply`, `scale`; [`wait`]; [`down`]
 //! - [`background`]: `up -d`; [`login`]: the address for a browser
 //! - [`pages`]: completions and man pages
@@ -18,6 +19,7 @@ mod ask;
 mod background;
 mod command;
 mod connect;
+mod crashes;
 mod diagnose;
 mod down;
 mod explain;
@@ -28,6 +30,7 @@ mod list;
 mod login;
 mod mode;
 mod pages;
+mod past;
 mod paths;
 mod print;
 mod progress;
@@ -91,6 +94,7 @@ async fn run_verb(command: ClientCommand) -> Done {
         ClientCommand::Checks(args) => explain::checks(&args).await,
         ClientCommand::Events(args) => stream::events(&args).await,
         ClientCommand::Logs(args) => stream::logs(&args).await,
+        ClientCommand::Crashes(args) => crashes::crashes(&args).await,
         ClientCommand::Attach(args) => stream::attach(&args).await,
         ClientCommand::Start(args) => command::run("start", &args).await,
         ClientCommand::Stop(args) => command::run("stop", &args).await,

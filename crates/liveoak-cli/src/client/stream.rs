@@ -11,9 +11,10 @@ use super::connect::{Access, find};
 use super::failure::{EXIT_INTERRUPTED, Failure};
 use super::http::{RequestError, Server, route_of, with_query};
 use super::lines::{Form, Item};
+use super::past::{Place, find_any};
 use super::paths::AnyOf;
 use super::sse::ServerEvent;
-use super::{Done, paths, print, words};
+use super::{Done, past, paths, print, words};
 use crate::output;
 
 /// How many of the last items a followed stream begins with.
@@ -27,8 +28,12 @@ const NEXT_RUN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs `liveoak events`.
 pub(crate) async fn events(args: &EventsArgs) -> Done {
-    let server = find(&args.target, Access::Reads).await?;
-    let mut wanted = Wanted::new("/v1/events", paths::all_cleaned(&args.paths)?, &args.window);
+    let asked = paths::all_cleaned(&args.paths)?;
+    let server = match find_any(&args.target).await? {
+        Place::Running(server) => server,
+        Place::Gone(tree) => return past::events(&tree, args, &asked).await,
+    };
+    let mut wanted = Wanted::new("/v1/events", asked, &args.window);
     if !args.kinds.is_empty() {
         wanted.query.push(("kind", args.kinds.join(",")));
     }
@@ -38,7 +43,10 @@ pub(crate) async fn events(args: &EventsArgs) -> Done {
 /// Runs `liveoak logs`.
 pub(crate) async fn logs(args: &LogsArgs) -> Done {
     let asked = paths::all_cleaned(&args.paths)?;
-    let server = find(&args.target, Access::Reads).await?;
+    let server = match find_any(&args.target).await? {
+        Place::Running(server) => server,
+        Place::Gone(tree) => return past::logs(&tree, args, &asked).await,
+    };
     let wanted = Wanted::new("/v1/logs", programs(&server, asked).await?, &args.window);
     show::<OutputLine>(&server, wanted, Form::of_stdout(args.target.json, args.times)).await
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Home, Ran, Running, look_for, write};
+use crate::support::{Home, Ran, RunToEnd as _, Running, look_for, write};
 
 /// Two programs that write a line in each attempt.
 const TREE: &str = r#"
@@ -41,6 +41,13 @@ fn up_in(home: &Home, state: PathBuf) -> Running {
     let mut command = home.command(&["up", "--log-level", "warn"]);
     let up = Running::new(command.env("XDG_STATE_HOME", state).stderr(Stdio::piped()));
     look_for("tree that is ready", || (home.run(&["status"]).code == Some(0)).then_some(()));
+    up
+}
+
+/// Starts the tree, and waits until it answers.
+fn up_in_any_state(home: &Home) -> Running {
+    let up = Running::new(home.command(&["up", "--log-level", "off"]).stderr(Stdio::piped()));
+    look_for("tree that answers", || (home.run(&["ps"]).code == Some(0)).then_some(()));
     up
 }
 
@@ -202,6 +209,71 @@ fn objects_of_file(home: &Home) -> Vec<String> {
         .filter(|line| line.split(' ').nth(2).is_some_and(|rest| rest.starts_with("E\t")))
         .map(str::to_owned)
         .collect()
+}
+
+#[test]
+fn a_crash_has_the_last_lines_that_the_program_wrote_and_what_was_decided() {
+    let home = home(&format!(
+        "{TREE}\n[child.jobs.child.job]\nshell = 'seq 1 30; echo no configuration >&2; exit 3'\n\
+         restart = 'temporary'\n"
+    ));
+    let up = up_in_any_state(&home);
+    home.run(&["wait", "jobs/job", "--for", "stopped"]).with_code(0);
+    let crashes = look_for("crash with a decision", || {
+        let crashes = home.run(&["crashes", "jobs", "--json"]).with_code(0).json();
+        (crashes[0]["decided"] == "it is not restarted").then_some(crashes)
+    });
+    let crash = &crashes[0];
+    let lines: Vec<&str> = crash["lines"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(lines.len(), 20);
+    assert!(
+        lines.contains(&"no configuration") && lines.contains(&"30") && !lines.contains(&"1"),
+        "{lines:?}"
+    );
+    assert_eq!((&crash["path"], &crash["attempt"]), (&"/shop/jobs/job".into(), &1.into()));
+    assert_eq!((&crash["exit"]["code"], &crash["backtrace"]), (&3.into(), &Value::Null));
+    let text = home.run(&["crashes"]).with_code(0).stdout;
+    assert!(text.starts_with("/shop/jobs/job: exit code 3\n  attempt  1, which ran for "), "{text}");
+    assert!(text.contains("  decided  it is not restarted\n  event    1-"), "{text}");
+    assert!(text.contains("  output   the last 20 lines\n           | "), "{text}");
+    home.run(&["crashes", "web"]).with_code(0).says(&["no attempt has failed by itself"]);
+    home.run(&["crashes", "wbe"]).with_code(5).says(&["did you mean /shop/web?"]);
+    down(&home, up);
+}
+
+#[test]
+fn a_tree_that_is_gone_is_read_from_its_files_by_its_folder_or_by_its_name() {
+    let home = home(&format!("{TREE}\n[child.job]\nshell = 'echo lost; exit 3'\nrestart = 'temporary'\n"));
+    let up = up_in_any_state(&home);
+    home.run(&["wait", "job", "--for", "stopped"]).with_code(0);
+    home.run(&["wait", "web", "--for", "ready"]).with_code(0);
+    let crashes = look_for("crash with a decision", || {
+        let crashes = home.run(&["crashes", "--json"]).with_code(0).json();
+        (crashes[0]["decided"] == "it is not restarted").then_some(crashes)
+    });
+    let lines = home.run(&["logs", "web", "--json"]).with_code(0).stdout;
+    down(&home, up);
+    let note = "shop does not run; this is its history, from ";
+    let events = objects(&home, &["events"]);
+    assert_one_story(&events);
+    assert_eq!(events.last().unwrap()["path"], "/shop");
+    assert_eq!(home.run(&["logs", "web", "--json"]).with_code(0).says(&[note]).stdout, lines);
+    assert_eq!(home.run(&["logs", "web", "-n", "1"]).with_code(0).stdout, "/shop/web | attempt 1\n");
+    assert_eq!(home.run(&["crashes", "job", "--json"]).with_code(0).says(&[note]).json(), crashes);
+    let kinds = objects(&home, &["events", "--kind", "exited", "--path", "job", "--since", "1h"]);
+    assert_eq!(kinds.len(), 1);
+    home.run(&["events", "--kind", "exitd"]).with_code(2).says(&["did you mean exited?"]);
+    home.run(&["logs", "wbe"]).with_code(5).says(&["there is no child /shop/wbe"]);
+    home.run(&["logs", "-f"]).with_code(4).says(&["shop does not run, so there is nothing to follow"]);
+    // From another folder it must be named.
+    let elsewhere = |args: &[&str]| home.command(args).current_dir(home.at("state")).ran();
+    elsewhere(&["logs"]).with_code(4);
+    assert_eq!(elsewhere(&["logs", "web", "--tree", "shop", "--json"]).with_code(0).stdout, lines);
+    // To read locks nothing, and a tree that runs is asked again.
+    let up = up_in_any_state(&home);
+    assert_eq!(home.run(&["logs", "-n", "1"]).with_code(0).stderr, "");
+    home.run(&["ps"]).with_code(0);
+    down(&home, up);
 }
 
 #[test]

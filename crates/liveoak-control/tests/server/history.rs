@@ -159,6 +159,68 @@ fn a_command_is_on_disk_with_its_caller_and_its_effect_when_it_is_answered() {
     assert_eq!(commands().len(), 2);
 }
 
+/// A tree of which one child fails, and one panics, each in its first attempt.
+fn failing() -> Supervisor {
+    let fails = Child::task("fails", |ctx: Ctx| async move {
+        if ctx.attempt().0 == 1 {
+            return Err("no configuration");
+        }
+        ctx.stopping().await;
+        Ok(())
+    });
+    let panics = Child::task("panics", |ctx: Ctx| async move {
+        assert!(ctx.attempt().0 > 1, "the first attempt panics");
+        ctx.stopping().await
+    });
+    Supervisor::new("shop").child(fails.backoff(None)).child(panics.backoff(None))
+}
+
+/// Waits until both children run again, and their crashes are recorded.
+fn crashes(served: &Served, query: &str) -> Vec<Value> {
+    for path in ["/shop/fails", "/shop/panics"] {
+        served
+            .runtime
+            .block_on(served.tree.wait_for(path, |view| view.attempt.0 == 2 && view.ready))
+            .unwrap();
+    }
+    let now = served.tree.snapshot().number;
+    while all(served, "/v1/events?last=1", None).last().is_none_or(|event| event["n"].as_u64() < Some(now)) {}
+    get(&served.socket, &format!("/v1/crashes{query}")).json().as_array().unwrap().clone()
+}
+
+#[test]
+fn crashes_have_their_exit_and_what_was_decided_also_those_of_earlier_runs() {
+    let folder = HistoryFolder::new();
+    let first = run_in(&folder.0, failing());
+    let of_first = crashes(&first, "");
+    assert_eq!(of_first.len(), 2, "{of_first:?}");
+    let of = |path: &str| of_first.iter().find(|crash| crash["path"] == path).unwrap();
+    let (fails, panics) = (of("/shop/fails"), of("/shop/panics"));
+    assert!(fails["exit"]["text"].as_str().unwrap().contains("no configuration"), "{fails}");
+    assert_eq!(fails["attempt"], 1);
+    assert!(fails["decided"].as_str().unwrap().starts_with("it was restarted"), "{fails}");
+    assert_eq!((&panics["exit"]["kind"], &panics["run"]), (&"panicked".into(), &1.into()));
+    assert!(panics["exit"]["text"].as_str().unwrap().contains("the first attempt panics"), "{panics}");
+    drop(first);
+    let second = run_in(&folder.0, failing());
+    let of_both = crashes(&second, "");
+    assert_eq!(of_both[..2], of_first, "what was recorded does not change");
+    assert_eq!(of_both.len(), 4);
+    assert_eq!(crashes(&second, "?last=1&path=fails")[0]["run"], 2);
+    assert_eq!(crashes(&second, "?path=fails").len(), 2);
+    assert!(crashes(&second, "?since=2100-01-01T00:00:00Z").is_empty());
+    assert_eq!(get(&second.socket, "/v1/crashes?last=1001").code(), "bad-request");
+}
+
+#[test]
+fn crashes_are_known_without_a_history_on_disk_too() {
+    let served = Served::new(failing());
+    let crashes = crashes(&served, "");
+    assert_eq!(crashes.len(), 2, "{crashes:?}");
+    let decided = |crash: &Value| crash["decided"].as_str().unwrap().starts_with("it was restarted");
+    assert!(crashes.iter().all(decided), "{crashes:?}");
+}
+
 #[test]
 fn a_folder_that_another_tree_uses_costs_the_history_and_not_the_tree() {
     let folder = HistoryFolder::new();
