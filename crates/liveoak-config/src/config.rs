@@ -274,7 +274,9 @@ fn expanded(supervisor: &SupervisorConfig) -> SupervisorConfig {
             let names = instances.get(need.child.as_str()).into_iter().flatten();
             names.map(|name| Need { child: name.clone(), grace: need.grace })
         });
-        let replica_of = (child.replicas() > 1).then(|| child.name.clone());
+        // A replica is one already if the tree was expanded before.
+        let replica_of =
+            if child.replicas() > 1 { Some(child.name.clone()) } else { child.spec.replica_of.clone() };
         let spec =
             ChildSpec { after: edges.collect(), needs: needs.collect(), replica_of, ..child.spec.clone() };
         for (number, name) in (1..).zip(&instances[child.name.as_str()]) {

@@ -10,4 +10,5 @@ mod listings;
 mod real;
 mod streams;
 mod support;
+mod thirty;
 mod trouble;
