@@ -14,7 +14,8 @@ use liveoak_api::{
     CommandRequest, CommandResult, DownRequest, ModeRequest, Outcome, PlanStep, Planned, Problem, Report,
 };
 use liveoak_runtime::{
-    Command, Glob, ModeEnd, OnFailure, Path, PlannedStep, Refusal, Snapshot, Step, StepResult, TreeHandle,
+    Command, Glob, ModeEnd, OnFailure, Path, PlannedStep, Refusal, Snapshot, Step, StepResult, Stop,
+    TreeHandle,
 };
 use std::collections::HashMap;
 use std::time::Duration;
@@ -241,11 +242,10 @@ pub(crate) async fn down(server: &Server, request: &Request) -> Result<Report, P
     let within = within(asked.within_s)?;
     let tree = as_caller(&server.tree, asked.by.as_deref(), asked.because.as_deref());
     note(server, request, &[]);
-    tree.begin_stop();
-    if let Some(within) = within
-        && tokio::time::timeout(within, tree.join()).await.is_err()
-    {
-        tree.begin_kill();
+    // The time is the budget of the stop: at half of it all children are asked that were not yet.
+    match within {
+        Some(within) => tree.begin_stop_with(Stop::within(within)),
+        None => tree.begin_stop(),
     }
     tree.join().await.map_err(|refusal| problem(&server.root, &refusal))?;
     crate::read::report(server)

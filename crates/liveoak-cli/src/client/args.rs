@@ -320,7 +320,8 @@ pub(crate) struct WaitArgs {
 /// The command line of `liveoak down`.
 #[derive(Args, Debug)]
 pub(crate) struct DownArgs {
-    /// After how long what still runs is killed; without it, the stop budget of the tree holds
+    /// How long the stop may take: at half of it all children are asked, then what still runs is killed; without it, the stop
+    /// budget of the tree holds
     #[arg(long, value_name = "TIME", value_parser = length)]
     pub(crate) within: Option<Duration>,
     #[command(flatten)]

@@ -13,11 +13,13 @@ use liveoak::control::{socket_of, state_folder};
 use liveoak::internal::{Either, race};
 use liveoak_config::load_and_tell;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::Done;
 use super::failure::{EXIT_INTERRUPTED, Failure};
 use super::http::Server;
 use super::print;
+use super::progress::{Watched, tell};
 use crate::args::UpArgs;
 use crate::{EXIT_FAILED, check};
 
@@ -66,11 +68,17 @@ pub(super) async fn up(args: &UpArgs) -> Done {
 async fn follow(args: &UpArgs, name: &str, process: &mut Child, log: &Path) -> Done {
     let end = Instant::now() + args.within;
     let mut last = None;
+    // Its lines end with this wait.
+    let mut telling = JoinSet::new();
     loop {
         if let Some(status) = process.try_wait()? {
             return ended(status.code(), log, name);
         }
         if let Some(socket) = socket_of(process.id(), crate::up::socket(args).as_deref()) {
+            if telling.is_empty() {
+                let (server, tree) = (Server::new(&socket), Watched::Commanded(vec![format!("/{name}")]));
+                telling.spawn(async move { tell(&server, tree).await });
+            }
             let asked = Server::new(&socket).get_within::<Status>("/v1/status", LOOK_LIMIT).await;
             if let Ok(status) = asked {
                 if status.state == TreeState::Alive && status.ready {

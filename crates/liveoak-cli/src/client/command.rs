@@ -138,15 +138,22 @@ fn is_included(step: &PlanStep) -> bool {
 pub(crate) fn plan_table(steps: &[PlanStep], screen: Screen) -> String {
     let row = |step: &PlanStep| -> [Cell; 4] {
         let style = if step.step == KEEP { Style::Dim } else { Style::Plain };
+        let state = step.state.as_deref();
+        // That it is in its state is no news beside its state.
+        let is_news = state.is_none_or(|state| step.reason != format!("it is {state}"));
         [
             step.path.as_str().into(),
             Cell::new(step.step.as_str(), style),
-            step.state.as_deref().unwrap_or("-").into(),
-            step.reason.as_str().into(),
+            state.unwrap_or("-").into(),
+            if is_news { step.reason.as_str() } else { "" }.into(),
         ]
     };
     let rows: Vec<[Cell; 4]> = steps.iter().map(row).collect();
-    table(["CHILD", "STEP", "NOW", "REASON"], &rows, screen)
+    if steps.iter().any(|step| step.state.is_some()) {
+        return table(["CHILD", "STEP", "NOW", "NOTE"], &rows, screen);
+    }
+    let rows: Vec<[Cell; 3]> = rows.into_iter().map(|[child, step, _, note]| [child, step, note]).collect();
+    table(["CHILD", "STEP", "NOTE"], &rows, screen)
 }
 
 /// Prints a plan that is not carried out.

@@ -61,7 +61,7 @@ pub(crate) async fn waiting<T>(
 }
 
 /// Says what is waited for, now and then, for ever.
-async fn tell(server: &Server, watched: Watched) {
+pub(crate) async fn tell(server: &Server, watched: Watched) {
     let began = Instant::now();
     let mut told: Option<(String, Instant)> = None;
     loop {

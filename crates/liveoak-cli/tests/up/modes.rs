@@ -50,3 +50,27 @@ fn a_tree_of_which_only_manual_children_are_left_ends() {
     );
     dir.run(&[]).with_code(0).has_in_order(&["/t has ended"]);
 }
+
+#[test]
+fn a_mode_may_name_a_replica_set() {
+    let dir = TestDir::of(
+        "[child.pool]\nshell = \"echo up; exec sleep 1000\"\nreplicas = 2\n\
+         [child.other]\ncommand = \"sleep 1000\"\n[mode.day]\nrun = [\"pool\"]\n",
+    );
+    let up = dir.up(&["--mode", "day"]);
+    up.is_ready();
+    ["/t/pool.1", "/t/pool.2"].iter().for_each(|child| drop(up.line(child, 0)));
+    assert!(!up.stop().with_code(0).log().contains("/t/other: starting"));
+}
+
+#[test]
+fn replicas_start_side_by_side() {
+    // Each becomes ready only when the other has begun.
+    let dir = TestDir::of(
+        "[child.pool]\nshell = 'echo up; echo > {replica}; exec sleep 1000'\nreplicas = 2\n\
+         ready = { command = [\"sh\", \"-c\", \"test -e 1 && test -e 2\"], every = \"20ms\", within = \"50s\" }\n",
+    );
+    let up = dir.up(&[]);
+    up.is_ready();
+    up.stop().with_code(0);
+}

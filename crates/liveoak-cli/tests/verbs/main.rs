@@ -11,4 +11,5 @@ mod listings;
 mod real;
 mod streams;
 mod support;
+mod thirty;
 mod trouble;

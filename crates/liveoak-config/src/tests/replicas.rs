@@ -122,3 +122,14 @@ fn the_file_cannot_set_the_variables_that_identify_a_program() {
         assert!(found[0].contains(&format!("`{name}` is set by liveoak itself")), "{found:?}");
     }
 }
+
+#[test]
+fn replicas_stay_one_place_in_the_order_when_a_tree_is_expanded_again() {
+    let once = child("command = \"x\"\nreplicas = 3").expanded();
+    let again = once.expanded();
+    for expanded in [&once, &again] {
+        let sets: Vec<_> = expanded.root.children.iter().map(|child| child.spec.replica_of.clone()).collect();
+        assert_eq!(sets.len(), 3);
+        assert!(sets.iter().all(|set| set.as_ref().is_some_and(|set| set.as_str() == "web")), "{sets:?}");
+    }
+}

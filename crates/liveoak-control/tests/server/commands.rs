@@ -171,6 +171,31 @@ fn the_end_of_the_tree_is_answered_with_its_report() {
 }
 
 #[test]
+fn the_end_of_the_tree_within_a_time_asks_every_child_before_it_kills_one_that_does_not_end() {
+    let stubborn = Child::task("stubborn", |ctx: Ctx| async move {
+        ctx.stopping().await;
+        std::future::pending::<()>().await;
+    });
+    // It is stopped first, and would hold up the others for an hour.
+    let stubborn = stubborn.stop_within(std::time::Duration::from_secs(3600));
+    let tree = shop().child(stubborn).stop_within(std::time::Duration::from_secs(3600));
+    let served = Served::new(tree).ready();
+    let report = post(&served.socket, "/v1/commands/down", &json!({ "within_s": 2 })).json();
+    let stages = report["children"].as_array().unwrap().iter();
+    let mut stages: Vec<_> =
+        stages.map(|of| (of["path"].as_str().unwrap(), of["stage"].as_str().unwrap())).collect();
+    stages.sort_unstable();
+    let expected = [
+        ("/shop/ingest", "asked"),
+        ("/shop/ingest/files", "asked"),
+        ("/shop/ingest/kafka", "asked"),
+        ("/shop/stubborn", "killed"),
+        ("/shop/web", "asked"),
+    ];
+    assert_eq!(stages, expected, "{report}");
+}
+
+#[test]
 fn commands_are_answered_during_a_restart_storm() {
     let storm = |name: String| Child::task(name, |_: Ctx| async { Err::<(), _>("at once") });
     let storm = (0..20).map(|nth| {
