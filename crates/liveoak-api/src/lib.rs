@@ -49,6 +49,9 @@ pub use time::{Timestamp, seconds};
 /// The OpenAPI document of the interface: `openapi.json` of this crate. A test holds it to [`ROUTES`] and to the types.
 pub const OPENAPI: &str = include_str!("../openapi.json");
 
+/// The most characters of a path, or a pattern of paths, in a request.
+pub const MAX_PATTERN: usize = 1024;
+
 /// Declares wire types: each can be written and read as JSON, and has a schema.
 macro_rules! wire {
     ($($(#[$meta:meta])* pub $kind:tt $name:ident $body:tt)+) => {$(

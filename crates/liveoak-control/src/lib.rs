@@ -22,6 +22,7 @@
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
 //! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
 //! - `state`: where a tree keeps what outlives it
+//! - `fuzzing` (for tests): what holds for any request
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
 
 mod answer;
@@ -29,6 +30,8 @@ mod bind;
 mod command;
 mod connection;
 mod control;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod limits;
 mod lock;
