@@ -10,6 +10,7 @@
 //! or demonstrates the library belongs in a crate of its own that a task calls, so that this crate needs no
 //! dependencies.
 
+mod api;
 mod chaos;
 mod checkers;
 mod ci;

@@ -1,6 +1,6 @@
 //! The list of tasks, and the search for one by its name.
 
-use crate::{Failure, chaos, checkers, ci, compare, fuzz, mutants, soak, test};
+use crate::{Failure, api, chaos, checkers, ci, compare, fuzz, mutants, soak, test};
 use std::fmt::Write;
 
 /// One `cargo xtask` command.
@@ -44,8 +44,13 @@ pub const TASKS: &[Task] = &[
     ),
     task(
         "fuzz",
-        "runs the config reader under libFuzzer (--for SECONDS); needs nightly and cargo-fuzz",
+        "runs the config reader and the control server under libFuzzer (--for SECONDS); needs nightly and cargo-fuzz",
         fuzz::run,
+    ),
+    task(
+        "api",
+        "tests the control interface against its OpenAPI document (--examples NUMBER); needs schemathesis",
+        api::run,
     ),
     task(
         "loom",

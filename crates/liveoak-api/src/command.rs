@@ -8,6 +8,7 @@ wire! {
     #[serde(deny_unknown_fields)]
     pub struct CommandRequest {
         /// The children: paths, which may leave out the name of the tree, or patterns (`ingest/*`, `**`).
+        #[cfg_attr(feature = "schema", schemars(length(min = 1), inner(length(max = crate::MAX_PATTERN), regex(pattern = crate::openapi::PATTERN))))]
         pub paths: Vec<String>,
         /// Who gives the command. At most 256 bytes are kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -18,6 +19,7 @@ wire! {
         /// How long to wait for the effect. The command is carried out all the same when the time is over. Without it, the
         /// answer comes when the command has taken effect, however long that takes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0.0)))]
         pub within_s: Option<f64>,
         /// `true` to get the plan only. Nothing is done.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -32,6 +34,7 @@ wire! {
         pub mode: String,
         /// What happens after a failed step: `back` (the default) or `stay`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(regex(pattern = "^(back|stay)$")))]
         pub on_failure: Option<String>,
         /// Who gives the command.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,7 @@ wire! {
         pub because: Option<String>,
         /// After how long what still runs is killed. Without it, the budget of the tree holds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(range(min = 0.0)))]
         pub within_s: Option<f64>,
     }
 

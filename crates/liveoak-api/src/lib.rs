@@ -57,6 +57,9 @@ pub const OPENAPI: &str = include_str!("../openapi.json");
 /// The header of an answer to a command that was carried out, but is not known to be in the journal. Its value is the reason.
 pub const UNRECORDED_HEADER: &str = "liveoak-unrecorded";
 
+/// The most characters of a path, or a pattern of paths, in a request.
+pub const MAX_PATTERN: usize = 1024;
+
 /// Declares wire types: each can be written and read as JSON, and has a schema.
 macro_rules! wire {
     ($($(#[$meta:meta])* pub $kind:tt $name:ident $body:tt)+) => {$(

@@ -1,8 +1,14 @@
 //! Makes `openapi.json`: the route table and the schemas of the types as OpenAPI 3.1.
 
-use crate::{Answer, CODES, Problem, ROUTES, Route};
+use crate::{Answer, CODES, EVENT_KINDS, Problem, ROUTES, Route, WaitFor};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
+
+/// The most characters of a pattern of paths.
+const MAX_PATTERN: usize = crate::MAX_PATTERN;
+
+/// What a pattern of paths looks like: names between slashes, each `**`, or without two `*` beside each other.
+pub const PATTERN: &str = r"^/?(\*\*|(\*?(\\[^/]|[^*/\\]))+\*?|\*)(/(\*\*|(\*?(\\[^/]|[^*/\\]))+\*?|\*))*$";
 
 /// Returns the OpenAPI document.
 #[must_use]
@@ -47,7 +53,7 @@ fn operation(route: &Route) -> Value {
     }
     for parameter in route.parameters {
         parameters.push(json!({
-            "name": parameter.name, "in": "query", "schema": { "type": parameter.kind },
+            "name": parameter.name, "in": "query", "schema": parameter_schema(parameter.kind),
             "description": parameter.about,
         }));
     }
@@ -61,11 +67,30 @@ fn operation(route: &Route) -> Value {
     });
     if let Some(body) = route.body {
         operation["requestBody"] = json!({
-            "required": true,
+            // The end of the tree needs no reason.
+            "required": body != "DownRequest",
             "content": { "application/json": { "schema": reference(body) } },
         });
     }
     operation
+}
+
+/// Returns the schema of a parameter: exactly what the server accepts, as far as a schema can say it.
+fn parameter_schema(kind: &str) -> Value {
+    match kind {
+        "number" | "integer" => json!({ "type": kind, "minimum": 0 }),
+        "pattern" => json!({ "type": "string", "maxLength": MAX_PATTERN, "pattern": PATTERN }),
+        "kinds" => {
+            let kinds = EVENT_KINDS.join("|");
+            json!({ "type": "string", "pattern": format!("^(({kinds})(,({kinds}))*)?$") })
+        }
+        "moment" => json!({ "type": "string", "anyOf": [
+            { "format": "date-time", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$" },
+            { "pattern": "^([0-9]{1,4}(ms|s|m|h|d))+$" },
+        ] }),
+        "wait-for" => json!({ "type": "string", "enum": WaitFor::ALL.map(WaitFor::as_str) }),
+        kind => json!({ "type": kind }),
+    }
 }
 
 fn operation_id(route: &Route) -> String {
@@ -91,7 +116,21 @@ fn responses(route: &Route) -> Value {
             },
         }),
         Answer::Stream(name) => json!({
-            "text/event-stream": { "schema": { "type": "string" }, "x-liveoak-data": reference(name) },
+            "text/event-stream": {
+                // OpenAPI 3.2 has this key for each event of a stream; earlier readers ignore it.
+                "itemSchema": {
+                    "type": "object",
+                    "required": ["id", "data"],
+                    "properties": {
+                        "id": { "type": "string", "pattern": "^[0-9]+-[0-9]+$" },
+                        "data": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "contentSchema": reference(name),
+                        },
+                    },
+                },
+            },
         }),
         Answer::Text => json!({ "text/plain": { "schema": { "type": "string" } } }),
         Answer::Document => json!({ "application/json": { "schema": { "type": "object" } } }),

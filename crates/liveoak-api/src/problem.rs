@@ -73,7 +73,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("cannot-scale", 409, "the number of replicas cannot be changed"),
     ("some-failed", 409, "the command did not have its effect on each child"),
     ("no-address", 409, "the tree listens on no TCP address"),
-    ("login-over", 410, "the one-time address was used, or has expired"),
+    ("login-over", 403, "the one-time address was used, or has expired"),
     ("too-large", 413, "the request is too large"),
     ("head-too-large", 431, "the path or the headers of the request are too long"),
     ("wrong-type", 415, "the body is no JSON"),

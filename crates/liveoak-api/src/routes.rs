@@ -50,7 +50,7 @@ impl Impact {
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
-    /// Its JSON type: `string`, `number`, `integer` or `boolean`.
+    /// Its JSON type: `string`, `number`, `integer` or `boolean`; or a kind of string: `pattern`, `kinds`, `moment`, `wait-for`.
     pub kind: &'static str,
     /// What it means.
     pub about: &'static str,
@@ -116,10 +116,10 @@ const fn parameter(name: &'static str, kind: &'static str, about: &'static str) 
 }
 
 const PATHS: Parameter =
-    parameter("path", "string", "Only children whose path matches this pattern: `ingest/*`, `/shop/**`.");
+    parameter("path", "pattern", "Only children whose path matches this pattern: `ingest/*`, `/shop/**`.");
 const SINCE: Parameter = parameter(
     "since",
-    "string",
+    "moment",
     "Only what happened from this moment on: RFC 3339, or a length of time before now, such as `1h`.",
 );
 const LAST: Parameter =
@@ -235,7 +235,7 @@ pub const ROUTES: &[Route] = &[
         parameters: &[
             parameter(
                 "for",
-                "string",
+                "wait-for",
                 "`ready` (the default), `running`, `stopped`, `completed` or `healthy`.",
             ),
             WITHIN,
@@ -249,7 +249,7 @@ pub const ROUTES: &[Route] = &[
         summary: "The events of the tree. The id of each is `RUN-n`; `Last-Event-ID` goes on after it.",
         parameters: &[
             PATHS,
-            parameter("kind", "string", "Only events of these kinds, separated by commas."),
+            parameter("kind", "kinds", "Only events of these kinds, separated by commas."),
             SINCE,
             LAST,
             FOLLOW,

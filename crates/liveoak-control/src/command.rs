@@ -17,7 +17,7 @@ use liveoak_runtime::{
     Command, Glob, ModeEnd, OnFailure, Path, PlannedStep, Refusal, Snapshot, Step, StepResult, Stop,
     TreeHandle,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -88,14 +88,20 @@ fn patterns(server: &Server, paths: &[String]) -> Result<Vec<Glob>, Problem> {
         let problem = Problem::new("bad-request", "`paths` is empty");
         return Err(problem.expected("at least one path or pattern"));
     }
-    if paths.len() > MAX_PATTERNS {
-        let problem = Problem::new("bad-request", format!("`paths` has {} entries", paths.len()));
-        return Err(problem.expected(format!("at most {MAX_PATTERNS}")));
+    let is_path = |text: &String| !text.contains(['*', '?', '\\']);
+    let wide = paths.iter().filter(|text| !is_path(text)).count();
+    if wide > MAX_PATTERNS {
+        let problem = Problem::new("bad-request", format!("`paths` has {wide} patterns"));
+        return Err(problem.expected(format!("at most {MAX_PATTERNS}, beside any number of paths")));
     }
     let snapshot = server.tree.snapshot();
+    let known: HashSet<&Path> = snapshot.nodes().map(|view| &view.path).collect();
     let one = |text: &String| {
         let pattern = pattern(text, server.name())?;
-        let matches = snapshot.nodes().any(|view| pattern.matches(&view.path));
+        let matches = match is_path(text) {
+            true => known.contains(&Path::new(&full_path(text, server.name()))),
+            false => snapshot.nodes().any(|view| pattern.matches(&view.path)),
+        };
         if matches { Ok(pattern) } else { Err(no_match(&snapshot, text, server.name())) }
     };
     paths.iter().map(one).collect()

@@ -285,7 +285,7 @@ fn open_tcp(address: SocketAddr, token: &FilePath) -> Result<(TcpListener, Arc<T
     // The port is known only now if any was asked for.
     let address = listener.local_addr().map_err(failed)?;
     let access = TcpAccess::of_files(token, address);
-    let access = access.map_err(|(path, error)| ControlError::Token { path, error })?;
+    let access = access.map_err(|error| ControlError::Token { path: token.to_path_buf(), error })?;
     Ok((listener, Arc::new(access)))
 }
 
@@ -337,7 +337,7 @@ fn spawn(
 pub enum ControlError {
     /// The unix socket.
     Bind(BindError),
-    /// The file of the token, or that of the cookie beside it.
+    /// The file of the token.
     Token {
         /// The file.
         path: PathBuf,

@@ -24,6 +24,7 @@
 //! - `reload`: how the declaration of the tree is read again
 //! - `diagnose`: what is wrong in the tree
 //! - `state`: where a tree keeps what outlives it
+//! - `fuzzing` (for tests): what holds for any request
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
 //! - `tails`: the last lines of each attempt that runs
 //! - `history`: what is kept on disk; `source`, `place`, `past`, `sequence`: what a stream shows, where it begins, and how it reads
@@ -37,6 +38,8 @@ mod connection;
 mod control;
 mod crashes;
 mod diagnose;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod history;
 mod limits;

@@ -24,14 +24,11 @@ pub(crate) const MAX_DROPPED: usize = 8 * 1024 * 1024;
 /// The most bytes of the head of a request.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 
-/// The most bytes of a pattern. The longest path of a child that is usual has a tenth of it.
-pub(crate) const MAX_PATTERN: usize = 4096;
-
 /// The most `**` in a pattern: each makes a match slower.
 pub(crate) const MAX_ANY_NAMES: usize = 16;
 
-/// The most patterns of one command: each is tried on each child.
-pub(crate) const MAX_PATTERNS: usize = 1000;
+/// The most patterns of one command that may match several children: each is tried on each child.
+pub(crate) const MAX_PATTERNS: usize = 100;
 
 /// How many requests may come at once, and how many a second then.
 pub(crate) const REQUESTS: u32 = 2000;

@@ -29,20 +29,21 @@ pub(crate) struct TcpAccess {
 }
 
 impl TcpAccess {
-    /// Reads the token and the cookie of a server at `address` from their files, or makes them.
+    /// Reads the token of a server at `address` from its file, and the cookie from the file beside it, or makes them. A new
+    /// token comes with a new cookie. In a folder that cannot be written, the cookie is new with each start.
     ///
     /// # Errors
-    /// When a file cannot be read or made, or others may read it.
-    pub(crate) fn of_files(token: &Path, address: SocketAddr) -> Result<Self, (PathBuf, io::Error)> {
-        let secret = |path: PathBuf| Token::of_file(&path).map_err(|error| (path, error));
-        let mut cookie = token.as_os_str().to_owned();
-        cookie.push(".cookie");
-        Ok(Self {
-            token: secret(token.to_path_buf())?,
-            cookie: secret(cookie.into())?,
-            address,
-            codes: Mutex::default(),
-        })
+    /// When the file of the token cannot be read or made, or others may read it.
+    pub(crate) fn of_files(token: &Path, address: SocketAddr) -> io::Result<Self> {
+        let mut beside = token.as_os_str().to_owned();
+        beside.push(".cookie");
+        let (secret, beside) = (Token::of_file(token)?, PathBuf::from(beside));
+        let written = |path: &Path| std::fs::metadata(path).and_then(|status| status.modified());
+        if written(&beside).ok() < written(token).ok() {
+            let _ = std::fs::remove_file(&beside);
+        }
+        let cookie = Token::of_file(&beside).or_else(|_| Token::random())?;
+        Ok(Self { token: secret, cookie, address, codes: Mutex::default() })
     }
 
     /// Makes a one-time address.
@@ -149,6 +150,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, cookie.parse().unwrap());
         assert!(again.has_cookie(&headers), "it survives a restart");
+        std::fs::remove_file(folder.join("token")).unwrap();
+        drop(TcpAccess::of_files(&folder.join("token"), access.address).unwrap());
+        let later = std::time::SystemTime::now() + Duration::from_secs(5);
+        std::fs::File::options().write(true).open(folder.join("token")).unwrap().set_modified(later).unwrap();
+        let renewed = TcpAccess::of_files(&folder.join("token"), access.address).unwrap();
+        assert!(!renewed.has_cookie(&headers), "a new token takes it back");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

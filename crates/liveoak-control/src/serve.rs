@@ -8,7 +8,7 @@ use crate::request::{Caller, Request, read_body};
 use crate::routes::{self, Found};
 use crate::server::Server;
 use crate::tcp;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use liveoak_api::Problem;
 use liveoak_runtime::{Events, Snapshot};
 use std::io;
@@ -37,7 +37,7 @@ pub(crate) struct Listeners {
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Peer {
+pub(crate) enum Peer {
     /// This user, or root, over the unix socket.
     Owner,
     /// Another user over the unix socket.
@@ -198,7 +198,7 @@ async fn accept(tcp: Option<&TcpListener>) -> io::Result<tokio::net::TcpStream> 
 }
 
 /// Answers one request.
-async fn respond(server: &Arc<Server>, request: hyper::Request<Incoming>, peer: Peer) -> Answer {
+pub(crate) async fn respond(server: &Arc<Server>, request: hyper::Request<Incoming>, peer: Peer) -> Answer {
     match route(server, request, peer).await {
         Ok(answer) => answer,
         Err(problem) => answer::problem(&problem),
@@ -243,7 +243,8 @@ async fn route(
              (`liveoak login` prints one)",
         ));
     }
-    let body = read_body(body).await?;
+    // Strangers may ask for a verdict, but not hold a connection with a body that comes slowly.
+    let body = if is_trusted { read_body(body).await? } else { Bytes::new() };
     let from =
         Caller { is_trusted, is_local: peer == Peer::Owner, only_head: head.method == hyper::Method::HEAD };
     let request = Request::new(route, tail, head.uri.query(), head.headers, body, from)?;

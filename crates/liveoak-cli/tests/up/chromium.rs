@@ -3,11 +3,12 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::TestDir;
 
-/// A running browser. Killed when dropped.
+/// A running browser. Ended when dropped.
 pub(crate) struct Chromium {
     child: Child,
     commands: ChildStdin,
@@ -26,8 +27,8 @@ impl Chromium {
                 Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
             version.is_ok_and(|status| status.success())
         })?;
-        // The browser reads commands from descriptor 3, and writes to descriptor 4.
-        let script = "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
+        // The browser reads commands from descriptor 3, and writes to descriptor 4. One that hangs is ended.
+        let script = "exec timeout -k 5 120 \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
         let mut child = Command::new("sh")
             .args([
                 "-c",
@@ -118,7 +119,10 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // `timeout` passes the signal on to the browser, which ends its own processes.
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
         let _ = self.child.wait();
     }
 }

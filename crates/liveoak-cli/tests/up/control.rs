@@ -161,7 +161,7 @@ fn a_tree_that_listens_prints_an_address_that_a_browser_can_open_once() {
     };
     for address in [&printed, &out] {
         assert_eq!(status(address), "303", "{address}");
-        assert_eq!(status(address), "410", "{address}");
+        assert_eq!(status(address), "403", "{address}");
     }
     let (_, json, _) = run(&mut dir.verb(&["login", "--json"]));
     let login: Value = serde_json::from_str(&json).expect("JSON");

@@ -94,6 +94,15 @@ fn a_body_that_is_too_large_or_no_json_is_refused() {
 }
 
 #[test]
+fn a_stranger_gets_a_verdict_at_once_although_its_body_does_not_come() {
+    let (served, _) = over_tcp();
+    assert_eq!(
+        ask(&served, "/healthz", "127.0.0.1:PORT", "content-length: 10\r\n"),
+        (200, "ok\n".to_owned())
+    );
+}
+
+#[test]
 fn a_socket_that_has_vanished_is_made_again() {
     let served = Served::new(shop()).ready();
     std::fs::remove_file(&served.socket).unwrap();

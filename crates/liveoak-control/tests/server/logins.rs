@@ -44,7 +44,7 @@ fn a_one_time_address_gives_a_cookie_once_and_leads_to_the_tree() {
     assert_eq!(ask(&served, "/v1/tree", "127.0.0.1:PORT", &cookie).0, 200);
     assert_eq!(ask(&served, "/metrics", "127.0.0.1:PORT", &cookie).0, 200);
     let again = open(&served, "GET", &path);
-    assert_eq!((again.status, again.code().as_str()), (410, "login-over"));
+    assert_eq!((again.status, again.code().as_str()), (403, "login-over"));
     for wrong in ["/login", "/login?code=", "/login?code=0"] {
         assert_eq!(open(&served, "GET", wrong).code(), "login-over", "{wrong}");
     }
