@@ -25,6 +25,7 @@ mod explain;
 mod first_start;
 mod history;
 mod kept;
+mod left_behind;
 mod manual;
 mod matrix;
 mod needs;
