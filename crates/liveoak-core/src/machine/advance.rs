@@ -5,7 +5,8 @@ use super::condition::DependencyState;
 use super::state::{Index, Intent, Phase, Purpose, Readiness, SupervisorPhase};
 use super::{Effect, Machine};
 use crate::{
-    Attempt, AutoShutdownFailure, ChildId, EventKind, Exit, Health, IdleReason, Path, StartFailure, Time,
+    Attempt, AutoShutdownFailure, ChildId, EventKind, Exit, Health, IdleReason, Order, Path, StartFailure,
+    Time,
 };
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -73,21 +74,12 @@ impl Machine {
             return false;
         }
         let mut due = Vec::new();
-        let mut blocker = self.blocker_of_all(sup);
-        let mut place = 0..0;
-        while place.end < self.arena.sup(sup).ordered().len() {
-            place = self.place(sup, place.end);
-            for position in place.clone() {
-                let child = self.arena.sup(sup).ordered()[position];
-                if self.arena[child].phase == Phase::Waiting {
-                    let has_its_turn = blocker.is_none() || self.arena[child].readiness == Readiness::Reached;
-                    if self.try_to_start(sup, child, has_its_turn, &mut due) {
-                        return true;
-                    }
-                }
-            }
-            let mut children = self.arena.sup(sup).ordered()[place.clone()].iter();
-            blocker = blocker.or_else(|| children.find_map(|child| self.blocker_of_later(sup, *child)));
+        let failed = match self.arena.sup(sup).rules.order {
+            Order::Declared => self.start_in_turn(sup, &mut due),
+            Order::Edges => self.start_side_by_side(sup, &mut due),
+        };
+        if failed {
+            return true;
         }
         // The one that has waited longest first, so that a child that fails again and again does not keep the places.
         due.sort_by_key(|child| self.arena[*child].turn());
@@ -99,6 +91,40 @@ impl Machine {
             }
         }
         false
+    }
+
+    /// Starts the waiting children that may start, in declared order. Returns `true` if a start failed.
+    fn start_in_turn(&mut self, sup: Index, due: &mut Vec<Index>) -> bool {
+        let mut blocker = self.blocker_of_all(sup);
+        let mut place = 0..0;
+        while place.end < self.arena.sup(sup).ordered().len() {
+            place = self.place(sup, place.end);
+            for position in place.clone() {
+                let child = self.arena.sup(sup).ordered()[position];
+                if self.arena[child].phase == Phase::Waiting
+                    && self.try_to_start(sup, child, self.has_its_turn(child, blocker), due)
+                {
+                    return true;
+                }
+            }
+            let mut children = self.arena.sup(sup).ordered()[place.clone()].iter();
+            blocker = blocker.or_else(|| children.find_map(|child| self.blocker_of_later(sup, *child)));
+        }
+        false
+    }
+
+    /// Starts the waiting children that may start, of a supervisor whose children do not wait for their turn. Returns `true`
+    /// if a start failed.
+    fn start_side_by_side(&mut self, sup: Index, due: &mut Vec<Index>) -> bool {
+        let blocker = self.blocker_of_all(sup);
+        let state = self.arena.sup(sup);
+        // Looks at the last children first, and no further than necessary: a child that was added is the last one, and mostly
+        // no other waits.
+        let last_first = state.ordered().iter().rev().copied();
+        let waiting = last_first.filter(|child| self.arena[*child].phase == Phase::Waiting);
+        let waiting: Vec<Index> = waiting.take(state.waiting as usize).collect();
+        let mut in_order = waiting.into_iter().rev();
+        in_order.any(|child| self.try_to_start(sup, child, self.has_its_turn(child, blocker), due))
     }
 
     /// Starts the members of a group that have waited longest for a place, as far as there are places.

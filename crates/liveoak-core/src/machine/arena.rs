@@ -27,6 +27,9 @@ pub(super) struct Arena {
     copies: Vec<PendingCopy>,
     /// How many copies were begun.
     copies_begun: u64,
+    /// How many children were looked up.
+    #[cfg(test)]
+    pub(super) lookups: std::cell::Cell<u64>,
 }
 
 /// The child at an index. The caller knows that the slot is used.
@@ -36,6 +39,8 @@ impl std::ops::Index<Index> for Arena {
     #[inline]
     #[track_caller]
     fn index(&self, index: Index) -> &Child {
+        #[cfg(test)]
+        self.lookups.set(self.lookups.get() + 1);
         let Slot::Used(child) = &self.slots[index.slot() as usize] else { wrong_slot(index, "vacant") };
         child
     }
@@ -45,6 +50,8 @@ impl std::ops::IndexMut<Index> for Arena {
     #[inline]
     #[track_caller]
     fn index_mut(&mut self, index: Index) -> &mut Child {
+        #[cfg(test)]
+        self.lookups.set(self.lookups.get() + 1);
         self.preserve(index);
         let Slot::Used(child) = &mut self.slots[index.slot() as usize] else { wrong_slot(index, "vacant") };
         child
@@ -70,6 +77,8 @@ impl Arena {
             some_unwanted: false,
             copies: Vec::new(),
             copies_begun: 0,
+            #[cfg(test)]
+            lookups: std::cell::Cell::new(0),
         }
     }
 
@@ -197,7 +206,10 @@ impl Arena {
 
     fn link(&mut self, parent: Index, child: Index) {
         let state = &self[child];
-        let (health, name) = (state.health, state.name.clone());
+        let (health, name, has_edges) = (state.health, state.name.clone(), !state.spec.after.is_empty());
+        if has_edges {
+            self.count_edges(parent, child, true);
+        }
         let sup = self.sup_mut(parent);
         sup.count_health(health, true);
         if let ChildName::Given(name) = name {
@@ -219,6 +231,9 @@ impl Arena {
     fn unlink(&mut self, parent: Index, child: Index) {
         let state = &self[child];
         let (health, prev, next, name) = (state.health, state.prev, state.next, state.name.clone());
+        if !state.spec.after.is_empty() {
+            self.count_edges(parent, child, false);
+        }
         let sup = self.sup_mut(parent);
         sup.count_health(health, false);
         if let ChildName::Given(name) = name {
@@ -240,6 +255,19 @@ impl Arena {
                 if let Some(next) = next {
                     self[next].prev = prev;
                 }
+            }
+        }
+    }
+
+    /// Counts the edges of a child that its supervisor now has (`true`) or no longer has (`false`).
+    fn count_edges(&mut self, parent: Index, child: Index, has: bool) {
+        let spec = Arc::clone(&self[child].spec);
+        let edges_to = &mut self.sup_mut(parent).edges_to;
+        for edge in &spec.after {
+            let count = edges_to.entry(edge.child.clone()).or_default();
+            *count = if has { *count + 1 } else { *count - 1 };
+            if *count == 0 {
+                edges_to.remove(&edge.child);
             }
         }
     }

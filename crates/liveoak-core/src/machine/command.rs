@@ -463,14 +463,11 @@ impl Machine {
             depth: state.depth as usize + 1,
             may_end: top.map(|top| self.arena[top].restart == Restart::Temporary),
         };
-        let siblings = state.ordered().iter().filter_map(|child| match &self.arena[*child].name {
-            ChildName::Given(name) => {
-                let state = &self.arena[*child];
-                Some((name.as_str(), Sibling::new(&state.spec, state.sup.is_none())))
-            }
-            ChildName::Automatic => None,
-        });
-        added_child(&self.arena.path_of(sup), declared, rules, siblings).map_err(Refusal::Invalid)
+        let sibling_of = |name: &str| {
+            let sibling = &self.arena[*state.names.get(name)?];
+            Some(Sibling::new(&sibling.spec, sibling.sup.is_none()))
+        };
+        added_child(&self.arena.path_of(sup), declared, rules, sibling_of).map_err(Refusal::Invalid)
     }
 
     /// Refuses a name that a child of `sup` has. The name of a finished temporary leaf on which no sibling depends is
@@ -489,9 +486,12 @@ impl Machine {
 
     /// Refuses to remove a child of this name if children of `sup` come after it.
     fn check_not_needed(&self, sup: Index, name: &Name) -> Result<(), Refusal> {
+        // Most names are needed by no child.
+        if !self.arena.sup(sup).edges_to.contains_key(name) {
+            return Ok(());
+        }
         let depends = |child: &&Index| self.arena[**child].spec.after.iter().any(|edge| edge.child == *name);
         let dependents = self.arena.sup(sup).ordered().iter().filter(depends);
-        let needed_by: Vec<Name> = dependents.map(|child| self.arena.name_of(*child)).collect();
-        if needed_by.is_empty() { Ok(()) } else { Err(Refusal::NeededBy(needed_by)) }
+        Err(Refusal::NeededBy(dependents.map(|child| self.arena.name_of(*child)).collect()))
     }
 }

@@ -101,6 +101,10 @@ impl Machine {
         if state.to_restart > 0 {
             return Some(Blocker::RestartStop);
         }
+        // Without restart sets no child delays its siblings.
+        if state.rules.strategy == Strategy::OneForOne {
+            return None;
+        }
         // The whole restart set waits with this child. A child that restarts alone delays no other.
         let delays_its_set = |child: &Index| {
             let state = &self.arena[*child];
@@ -115,6 +119,11 @@ impl Machine {
     pub(super) fn blocker_of_later(&self, sup: Index, child: Index) -> Option<Blocker> {
         let declared = self.arena.sup(sup).rules.order == Order::Declared;
         (declared && !self.arena[child].lets_later_start()).then_some(Blocker::Earlier(child))
+    }
+
+    /// Returns `true` if a waiting child has its turn, or needs none. `blocker` is what delays an ordered start at its place.
+    pub(super) fn has_its_turn(&self, child: Index, blocker: Option<Blocker>) -> bool {
+        blocker.is_none() || self.arena[child].readiness == Readiness::Reached
     }
 
     /// Returns what a waiting child must wait for before it has its turn. Returns `None` if it has its turn or needs none.

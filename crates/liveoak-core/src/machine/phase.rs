@@ -16,7 +16,11 @@ impl Machine {
     /// sets `since` to now (a stop that becomes more forceful keeps its `since`). Marks the supervisors further above
     /// that may have a step to take. The caller marks the child's supervisor.
     pub(super) fn set_phase(&mut self, child: Index, phase: Phase) {
-        if self.arena[child].leaves_something_behind(phase) {
+        // If the attempt has ended, it was judged before.
+        if phase.is_stopping() && self.arena[child].phase == Phase::Running {
+            self.arena[child].flags.attempt_stable = self.is_stable(child);
+        }
+        if self.arena[child].leaves_something_behind() {
             self.leave_phase(child, phase);
         }
         let now = self.now;
@@ -42,8 +46,8 @@ impl Machine {
         if sup.rules.max_starting.is_some() {
             self.change_place(parent, child, before);
         }
-        // Most children are healthy before and after.
-        if is_other_health {
+        // Most children are healthy before and after. A supervisor has the health of its children only while it runs.
+        if is_other_health && self.arena[parent].phase == Phase::Running {
             self.refresh_health(parent);
         }
         self.mark_watching_supervisors(Some(parent));
@@ -53,10 +57,6 @@ impl Machine {
     fn leave_phase(&mut self, child: Index, phase: Phase) {
         let state = &self.arena[child];
         let (before, has_timers) = (state.phase, state.has_timers_of_phase());
-        // If the attempt has ended, it was judged before.
-        if before == Phase::Running && phase.is_stopping() {
-            self.arena[child].flags.attempt_stable = self.is_stable(child);
-        }
         if has_timers {
             self.set_timer(child, Purpose::Phase, Time::NEVER);
             self.set_timer(child, Purpose::Heartbeat, Time::NEVER);
@@ -312,12 +312,11 @@ impl Child {
     }
 
     /// Returns `true` if something ends when the child leaves its phase for `phase`: a deadline, a wait, the loss of a need,
-    /// a trial or a command. Also if the attempt must be judged. Most children leave nothing behind.
+    /// a trial or a command. Most children leave nothing behind.
     #[inline]
-    pub(super) fn leaves_something_behind(&self, phase: Phase) -> bool {
+    pub(super) fn leaves_something_behind(&self) -> bool {
         self.phase_deadline != Time::NEVER
             || self.phase == Phase::Waiting
-            || self.phase == Phase::Running && phase.is_stopping()
             || self.record.as_ref().is_some_and(|record| {
                 record.trial || record.command_open || record.has_timers() || !record.lost_needs.is_empty()
             })

@@ -104,10 +104,15 @@ impl Machine {
     }
 
     /// Closes the log of `child` and returns its report. If a supervisor above has a log, the entries are copied to it.
+    #[inline]
     pub(super) fn close_log(&mut self, child: Index) -> StopReport {
         let log = self.arena[child].record.as_mut().and_then(|record| record.log.take());
-        let Some(log) = log else { return StopReport::default() };
-        let StopLog { began, starts, mut report, members } = *log;
+        // Most children have no log.
+        log.map_or_else(StopReport::default, |log| self.finish_log(child, *log))
+    }
+
+    fn finish_log(&mut self, child: Index, log: StopLog) -> StopReport {
+        let StopLog { began, starts, mut report, members } = log;
         report.took = self.now.since(began);
         // If no start was ordered since the log was opened, no child was stopped twice.
         if starts != self.starts {
@@ -218,6 +223,7 @@ impl Machine {
     }
 
     /// Returns the nearest open log, at `child` or above.
+    #[inline]
     fn log_above(&mut self, child: Index) -> Option<&mut StopLog> {
         let has_log = |at: &Index| self.arena[*at].record.as_ref().is_some_and(|record| record.log.is_some());
         let at = self.arena.line_up_from(child).find(has_log)?;

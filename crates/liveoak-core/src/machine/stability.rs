@@ -34,12 +34,16 @@ impl Machine {
     }
 
     /// Returns `true` if the last attempt of a child is stable.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_stable(&self, child: Index) -> bool {
         let state = &self.arena[child];
-        if state.phase != Phase::Running || state.flags.attempt_stable {
-            return state.flags.attempt_stable;
-        }
+        // It was judged when its stop began.
+        let is_judged = state.phase != Phase::Running || state.flags.attempt_stable;
+        if is_judged { state.flags.attempt_stable } else { self.is_stable_so_far(child) }
+    }
+
+    fn is_stable_so_far(&self, child: Index) -> bool {
+        let state = &self.arena[child];
         let checks = state.record.as_ref().and_then(|record| record.checks.as_deref());
         if checks.is_some_and(|checks| checks.was_stable) {
             return true;
@@ -68,7 +72,7 @@ impl Machine {
 
     /// Returns `true` if a running child has been ready for `reset_after` without a break, as far as the deadlines and the
     /// heartbeats show.
-    #[inline]
+    #[inline(always)]
     fn was_ready_long_enough(&self, child: Index) -> bool {
         let state = &self.arena[child];
         let enough = state.spec.reset_after();

@@ -11,6 +11,7 @@ pub(super) const HEARTBEAT_CHECKS: u32 = 4;
 impl Machine {
     /// Starts a group member or the root immediately, if it need not wait for a place. Any other child waits until an evaluation of its supervisor finds
     /// that it may start.
+    #[inline(always)]
     pub(super) fn request_start(&mut self, child: Index) {
         if child == self.root
             || self.arena.parent_of(child).is_some_and(|sup| sup.is_group() && sup.may_start_member())

@@ -302,6 +302,8 @@ pub(super) struct SupervisorState {
     pub(super) children: Children,
     /// The children with a given name, by that name.
     pub(super) names: BTreeMap<Name, Index>,
+    /// How many `after` edges of its children lead to each name.
+    pub(super) edges_to: BTreeMap<Name, u32>,
     pub(super) phase: SupervisorPhase,
     /// The restarts of all its children that count against its intensity.
     pub(super) window: Window,
@@ -370,6 +372,7 @@ impl SupervisorState {
             rules,
             children,
             names: BTreeMap::new(),
+            edges_to: BTreeMap::new(),
             phase: SupervisorPhase::Down,
             window: Window::default(),
             live: 0,
@@ -398,6 +401,7 @@ impl SupervisorState {
             rules: SupervisorSpec { children: Vec::new(), defaults: None, ..self.rules },
             children: self.children.clone(),
             names: BTreeMap::new(),
+            edges_to: BTreeMap::new(),
             queue: BTreeSet::new(),
             window: self.window.clone(),
             left_with_failure: None,

@@ -100,10 +100,15 @@ impl Machine {
 
     /// Returns when a child whose stop begins now is asked, if it is to be unready before. A child that is not ready yet, or
     /// that has failed, has nothing to turn others away from. At least half of a time that the command says is left after it.
+    #[inline]
     fn end_of_drain(&self, child: Index, said: Option<Duration>) -> Option<Time> {
         let state = &self.arena[child];
+        // Most children are ready until they are asked.
+        if state.spec.unready_for.is_zero() {
+            return None;
+        }
         let for_others = state.record.as_ref().is_none_or(|record| record.cause.is_none());
-        let drains = state.phase == Phase::Running && for_others && !state.spec.unready_for.is_zero();
+        let drains = state.phase == Phase::Running && for_others;
         let in_order = self.now < self.plan_above(child).ask_all;
         let longest = said.map_or(Duration::MAX, |said| said / 2);
         (drains && in_order).then(|| self.now.after(state.spec.unready_for.min(longest)))
@@ -334,6 +339,7 @@ impl Machine {
     }
 
     /// Returns the plan of a child's supervisor, if the supervisor is stopping.
+    #[inline]
     pub(super) fn plan_above(&self, child: Index) -> StopPlan {
         match self.arena.parent_of(child) {
             Some(sup) if sup.phase == SupervisorPhase::Stopping => sup.plan,
@@ -342,6 +348,7 @@ impl Machine {
     }
 
     /// Returns `true` if a child stops as a member of its group, under the group's deadline.
+    #[inline]
     fn shares_deadline(&self, child: Index) -> bool {
         self.arena
             .parent_of(child)

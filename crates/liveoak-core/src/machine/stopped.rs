@@ -16,8 +16,9 @@ impl Machine {
         let (intent, in_restart_set, parent) = (state.intent, state.flags.in_restart_set, state.parent);
         let temporary = state.spec.restart == Restart::Temporary;
         let has_record = state.record.is_some();
-        let belongs_to_run = state.flags.added || self.arena.is_member(child);
-        let sup_is_ending = self.arena.parent_of(child).is_some_and(|sup| sup.is_ending());
+        let sup = parent.map(|parent| self.arena.sup(parent));
+        let belongs_to_run = state.flags.added || sup.is_some_and(|sup| sup.is_group());
+        let sup_is_ending = sup.is_some_and(|sup| sup.is_ending());
         let is_to_start = intent == Intent::Restart || intent == Intent::Run && in_restart_set;
         let for_need =
             state.is_stopped_for_need() && exit.is_some() && intent == Intent::Run && !in_restart_set;
@@ -66,17 +67,26 @@ impl Machine {
                 _ => Some(Err(Refusal::Superseded { by: "a change of the mode" })),
             });
         } else {
-            let why = match intent {
-                Intent::Run | Intent::Restart => IdleReason::SupervisorDown,
-                Intent::Unwanted => IdleReason::NotWanted,
-                Intent::Stop | Intent::Remove => IdleReason::StoppedByCommand,
-                Intent::Quarantine => IdleReason::Quarantined,
-            };
-            self.emit(child, || EventKind::Stopped { stage, why });
             let leaves = intent == Intent::Remove || belongs_to_run && (sup_is_ending || temporary);
-            self.set_idle(child, why, leaves);
+            return self.stay_down(child, stage, leaves);
         }
         self.mark_to_evaluate(parent);
+    }
+
+    /// Sets a child idle that others have stopped and that does not start again. Takes it out of the tree if it `leaves`.
+    fn stay_down(&mut self, child: Index, stage: StopStage, leaves: bool) {
+        let why = match self.arena[child].intent {
+            Intent::Run | Intent::Restart => IdleReason::SupervisorDown,
+            Intent::Unwanted => IdleReason::NotWanted,
+            Intent::Stop | Intent::Remove => IdleReason::StoppedByCommand,
+            Intent::Quarantine => IdleReason::Quarantined,
+        };
+        self.emit(child, || EventKind::Stopped { stage, why });
+        self.set_idle(child, why, leaves);
+        // A child that leaves the tree has marked its supervisor.
+        if !leaves {
+            self.mark_to_evaluate(self.arena[child].parent);
+        }
     }
 
     /// Delays the next attempt of a child that was stopped for a need, so that a need that comes and goes does not start and
@@ -198,20 +208,21 @@ impl Machine {
         let report = self.close_log(child);
         // The event is emitted while the child still has its path.
         self.emit(child, || EventKind::Removed);
-        let (parent, next) = (self.arena[child].parent, self.arena[child].next);
-        self.push(Effect::Forget(self.arena.id_of(child), self.arena.id_of(parent.unwrap_or(child))));
+        let state = &self.arena[child];
+        let (parent, next, health) = (state.parent, state.next, state.health);
+        let id = self.arena.id_of(child);
+        self.push(Effect::Forget(id, parent.map_or(id, |parent| self.arena.id_of(parent))));
         // After the effect: the answer waits for the destructors of what the child leaves behind.
         self.answer(child, |command| match command {
             Command::Remove => Some(Ok(Outcome::Removed(report.clone()))),
             Command::Stop | Command::Quarantine => Some(Ok(Outcome::Stopped(report.clone()))),
             _ => Some(Err(refusal.clone())),
         });
-        self.tell_removed(self.arena.id_of(child));
+        self.tell_removed(id);
         // A walk that would visit this member next continues with the member after it.
         for walk in self.driver_queue.walks.iter_mut().filter(|walk| walk.cursor == Some(child)) {
             walk.cursor = next;
         }
-        let health = self.arena[child].health;
         self.arena.remove(child);
         self.mark_to_evaluate(parent);
         // The health of a supervisor depends on its children only while it runs, and a healthy child changes nothing.

@@ -74,11 +74,11 @@ pub(crate) struct ParentRules {
 }
 
 /// Checks a child that is to be added below `parent`. `rules` are those of `parent`.
-pub(crate) fn added_child<'a>(
+pub(crate) fn added_child(
     parent: &Path,
     declared: &ChildDeclaration,
     rules: ParentRules,
-    siblings: impl Iterator<Item = (&'a str, Sibling)>,
+    sibling_of: impl Fn(&str) -> Option<Sibling>,
 ) -> Result<(), SpecErrors> {
     let mut check = Check::default();
     let path = parent.join(declared.name.as_str());
@@ -90,10 +90,7 @@ pub(crate) fn added_child<'a>(
         "a child that is added starts when it is added, so it cannot wait until it is asked for; declare it";
     check.refuse_if(declared.spec.manual, &path, "manual", reason);
     check.check_form(&path, &declared.form, rules.depth + 1);
-    if !(declared.spec.after.is_empty() && declared.spec.needs.is_empty()) {
-        let known: HashMap<&str, Sibling> = siblings.collect();
-        check.check_edges(&path, &declared.spec, |name| known.get(name).copied());
-    }
+    check.check_edges(&path, &declared.spec, sibling_of);
     check.finish()
 }
 

@@ -396,30 +396,30 @@ impl<A: Send + 'static> GroupHandle<A> {
         let mut body = Some(member_maker.body(argument));
         let now = tree.clock.now();
         let asker = if awaits == Awaits::Nothing { None } else { asker_in(&tree) };
+        // Most callers wait for nothing, so the answer is no part of what is returned from under the lock.
+        let mut answer = None;
         let added = tree.try_with_state(|state| {
-            let (id, answer) = if awaits == Awaits::Start {
+            let id = if awaits == Awaits::Start {
                 let add = |machine: &mut Machine, request| {
                     Ok((machine.add_member(now, group, name, Some(request))?, ()))
                 };
-                let (id, (), answer) = state.request_to_add(asker, add)?;
-                (id, Some(answer.map(|answer| PendingAnswer::new(Arc::clone(&tree), id, answer))))
+                let (id, (), start) = state.request_to_add(asker, add)?;
+                answer = Some(start.map(|start| PendingAnswer::new(Arc::clone(&tree), id, start)));
+                id
             } else {
-                (state.machine.add_member(now, group, name, None)?, None)
+                state.machine.add_member(now, group, name, None)?
             };
             if let Some(body) = body.take() {
                 state.set_leaf(id, body);
             }
-            let answer = match awaits {
-                Awaits::Exit => tree.begin_watch(state, id, Moment::Exit, asker).map_or_else(
-                    |refusal| Some(Err(refusal)),
-                    |watch| match watch {
-                        Watch::Waits(exit) => Some(Ok(exit)),
-                        Watch::Answered(_) => None,
-                    },
-                ),
-                Awaits::Start | Awaits::Nothing => answer,
-            };
-            Ok((id, answer))
+            if awaits == Awaits::Exit {
+                answer = match tree.begin_watch(state, id, Moment::Exit, asker) {
+                    Ok(Watch::Waits(exit)) => Some(Ok(exit)),
+                    Ok(Watch::Answered(_)) => None,
+                    Err(refusal) => Some(Err(refusal)),
+                };
+            }
+            Ok(id)
         });
         let refused = match (&added, body) {
             (Err(_), Some(body)) => Some(member_maker.argument_of(body)),
@@ -430,7 +430,7 @@ impl<A: Send + 'static> GroupHandle<A> {
         member_maker.let_go(&mut values);
         tree.drops.push(group, values);
         match added {
-            Ok((id, answer)) => Ok((ChildHandle::new(TreeHandle::new(tree, None), id, None), answer)),
+            Ok(id) => Ok((ChildHandle::new(TreeHandle::new(tree, None), id, None), answer)),
             Err(refusal) => Err(match refused {
                 Some(argument) => Refused::new(refusal, argument),
                 None => Refused::from(refusal),

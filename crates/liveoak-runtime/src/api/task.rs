@@ -148,6 +148,7 @@ impl<F, Fut> AttemptFuture<F, Fut> {
 }
 
 /// Polls the user's code once. The first poll makes the future. `part` says whether the code is the factory.
+#[inline]
 fn poll_user<F, Fut>(
     starter: &TaskStarter<F>,
     mut state: Pin<&mut BodyState<Fut>>,

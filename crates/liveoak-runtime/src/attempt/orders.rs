@@ -208,6 +208,7 @@ pub(crate) struct TaskRegistration {
 
 /// Polls a body once: checks for the order to drop the body, calls `poll`, and registers the task for the next order.
 /// Returns `Ready(None)` if the body must be dropped. `poll` gets `cell`.
+#[inline]
 pub(crate) fn poll_body<C: AsRef<Orders>, T>(
     cell: C,
     registration: &mut TaskRegistration,

@@ -72,10 +72,15 @@ impl CarriedValues {
     }
 
     /// Adds the value of a child that never starts again to the values to drop.
+    #[inline]
     pub(crate) fn forget(&self, id: ChildId, dropped: &mut Vec<UserValue>) {
-        if self.any.load(Ordering::Relaxed)
-            && let Some(carried) = lock(&self.values).remove(&id)
-        {
+        if self.any.load(Ordering::Relaxed) {
+            self.forget_value(id, dropped);
+        }
+    }
+
+    fn forget_value(&self, id: ChildId, dropped: &mut Vec<UserValue>) {
+        if let Some(carried) = lock(&self.values).remove(&id) {
             dropped.push(Box::new(carried.value));
         }
     }

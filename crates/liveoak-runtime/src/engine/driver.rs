@@ -286,9 +286,17 @@ impl TreeInner {
     }
 
     /// Runs `f`, which adds children, on the state, and performs the effects that follow. `f` must not drop user
-    /// values.
+    /// values. If the machine or the driver panics, the tree fails.
     pub(crate) fn with_state<T>(self: &Arc<Self>, f: impl FnOnce(&mut State) -> T) -> T {
         let on_unwind = FailOnUnwind::new(self);
+        let result = self.change_state(f);
+        on_unwind.disarm();
+        result
+    }
+
+    // Inlined, so that the result is not copied once more.
+    #[inline(always)]
+    fn change_state<T>(self: &Arc<Self>, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         state.machine.set_interest(self.events.interest());
         let result = f(&mut state);
@@ -299,16 +307,16 @@ impl TreeInner {
             self.perform_effects(state, TurnLimit::NO_GROUP_STEPS);
             replaced.into_iter().for_each(|(entry, id)| self.dispose(entry, id));
         }
-        on_unwind.disarm();
         result
     }
 
-    /// Runs `f` like [`with_state`](Self::with_state). If the machine or the driver panics, the tree has ended.
+    /// Runs `f` like [`with_state`](Self::with_state). After a panic of the machine or the driver, the tree has ended.
     pub(crate) fn try_with_state<T>(
         self: &Arc<Self>,
         f: impl FnOnce(&mut State) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
-        self.guarded(|| self.with_state(f)).unwrap_or(Err(Refusal::TreeEnded))
+        let Some(result) = self.guarded(|| self.change_state(f)) else { return Err(Refusal::TreeEnded) };
+        result
     }
 
     /// Waits until the tree is ready for the first time. The error is how it ended before that.

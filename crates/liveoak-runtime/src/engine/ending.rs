@@ -222,12 +222,12 @@ impl TreeInner {
         let mut state = self.state();
         let mut children = std::mem::take(&mut state.children);
         let requests = state.requests.take_all();
-        let root = state.machine.root();
         drop(state);
         self.events.close();
         for (slot, entry) in (0..).zip(children.drain()) {
-            let child = entry.id(slot).unwrap_or(root);
-            self.dispose(entry, child);
+            if let Some(child) = entry.id(slot) {
+                self.dispose(entry, child);
+            }
         }
         // Dropping a request wakes its caller.
         requests.for_each(drop_catching_panics);

@@ -7,7 +7,7 @@ use super::super::state::{
 };
 use super::super::{MAX_WAITERS, Machine};
 use crate::{Health, IdleReason, Limit, Time, WaitingFor};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Machine {
     /// Returns the child in a slot.
@@ -267,6 +267,11 @@ impl Machine {
             assert!(children.contains(child), "{path} knows {name} and does not have it");
             assert_eq!(&self.arena.name_of(*child), name);
         }
+        let mut edges_to = BTreeMap::new();
+        for edge in children.iter().flat_map(|child| &self.arena[*child].spec.after) {
+            *edges_to.entry(edge.child.clone()).or_default() += 1;
+        }
+        assert_eq!(state.edges_to, edges_to, "the edges of the children of {path}");
         let paths: BTreeSet<_> = children.iter().map(|child| self.arena.path_of(*child)).collect();
         assert_eq!(paths.len(), children.len(), "two children of {path} have one path");
         if let Children::Group { tail, count, .. } = &state.children {

@@ -3,6 +3,7 @@
 //! [`test_driver`] is the driver and checks the rules after every input. [`audit`] checks the invariants of the
 //! machine's own state. The other files hold the tests, by topic.
 
+mod adding;
 mod after;
 mod answers;
 mod audit;
@@ -25,6 +26,7 @@ mod explain;
 mod first_start;
 mod history;
 mod kept;
+mod left_behind;
 mod manual;
 mod matrix;
 mod needs;
