@@ -95,7 +95,7 @@ fn unreadable(file: &Path, name: &str, problem: Unreadable) -> Diagnostics {
 ///
 /// # Errors
 /// Returns the first syntax error of each line. If there is none, returns all other errors, in the order of the file.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn read(
     file: &Path,
     folder: &Path,

@@ -1,0 +1,4 @@
+//! A guardian with real processes.
+
+mod common;
+mod programs;
