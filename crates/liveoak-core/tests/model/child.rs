@@ -1,5 +1,6 @@
 //! The reference model, part 1: the state of one child, and the moments of a supervisor's stop.
 
+use crate::needs::Needs;
 use liveoak_core::{ChildSpec, Command, Exit, GroupSpec, Health, IdleReason, SupervisorSpec};
 use std::time::Duration;
 
@@ -192,6 +193,8 @@ pub(crate) struct Child {
     pub(crate) start_not_retryable: bool,
     /// Its body, or a body below it, was let go.
     pub(crate) let_go: bool,
+    /// The state of its needs.
+    pub(crate) needs: Needs,
     /// The number of all restarts.
     pub(crate) restarts: u64,
     /// When it was restarted, for its own limit.
@@ -236,7 +239,7 @@ pub(crate) struct Child {
 impl Child {
     /// Returns its next deadline.
     pub(crate) fn next_deadline(&self) -> u64 {
-        self.timer.min(self.answer_timer).min(self.trial_timer).min(self.run_timer)
+        self.timer.min(self.answer_timer).min(self.trial_timer).min(self.run_timer).min(self.needs.timer)
     }
 
     /// Returns how long it may wait for others.
@@ -279,6 +282,7 @@ impl Child {
     pub(crate) fn count_attempt(&mut self, now: u64) {
         self.attempt += 1;
         self.restarts += u64::from(std::mem::take(&mut self.restarting));
+        self.needs.stopped = false;
         self.started = now;
         (self.attempt_ready, self.stopped_by_others, self.stable) = (false, false, false);
     }

@@ -121,7 +121,7 @@ impl Model {
     /// Forgets the failures of a child and of all below it that start with it.
     pub(crate) fn begin_anew(&mut self, path: &str) {
         let child = self.of(path);
-        (child.failures_in_a_row, child.failure_steps, child.end_steps) = (0, 0, 0);
+        (child.failures_in_a_row, child.failure_steps, child.end_steps, child.needs.steps) = (0, 0, 0, 0);
         child.restart_times.clear();
         child.request_times.clear();
         self.begin_anew_below(path);
@@ -231,7 +231,7 @@ impl Model {
         if self.down.is_some() || !matches!(self.at(parent).mode, Mode::Starting | Mode::Up) {
             return;
         }
-        if self.is_needed(parent, &path) {
+        if self.is_needed(parent, &path) || self.declares_needs(parent) {
             return;
         }
         if let Some(old) = self.children.get(&path) {
@@ -256,7 +256,7 @@ impl Model {
         let request = self.requests;
         let path = format!("{group}/{name}");
         let Body::Group(spec) = self.at(group).body.clone() else { return };
-        let full = self.at(group).kids.len() >= spec.max_members as usize;
+        let full = self.at(group).kids.len() >= spec.max_members as usize || self.declares_needs(group);
         if self.down.is_some() || self.at(group).mode != Mode::Up || full || self.children.contains_key(&path)
         {
             return;
@@ -290,6 +290,9 @@ impl Model {
             if self.at(&path).answer_timer == next {
                 let child = self.of(&path);
                 (child.answer_timer, child.answer_due) = (NEVER, true);
+                continue;
+            }
+            if self.fire_need(&path, next) {
                 continue;
             }
             if self.at(&path).trial_timer == next {
@@ -332,6 +335,7 @@ impl Model {
                 (child.run_timer, child.run_prolonged) = (until, until);
             }
         }
+        self.prolong_needs();
         let mut paths = self.paths_where(late);
         paths.sort_by_key(|path| path.matches('/').count());
         for path in paths {

@@ -14,11 +14,13 @@
 //! 1. `child.rs`: the state of one child, and `Plan`, the moments of a supervisor's stop.
 //! 2. `reference.rs`: the whole tree; what lets a child start, readiness, health, and the loop that evaluates supervisors.
 //! 3. `stopping.rs`: what follows an exit (restart, limit, giving up), and how stops, kills and abandoning go;
-//!    `manual.rs`, `asking.rs`, `auto_shutdown.rs`, `survivors.rs` and `let_go.rs` belong to it.
+//!    `manual.rs`, `needs.rs`, `asking.rs`, `auto_shutdown.rs`, `survivors.rs` and `let_go.rs` belong to it.
 //! 4. `commands.rs`: commands and additions (`pause.rs` belongs to it), timers, and `Model::step`, which applies one step.
 //! 5. `steps.rs`: the steps, which of them fit a state, and the random trees.
 //! 6. `machine_under_test.rs`: drives the real machine with the same steps, and compares the two. `replica.rs` is shared
 //!    with core's unit tests: a tree that is rebuilt from events alone.
+//!
+//! At the end of one run of eight, `calm.rs` lets all attempts do as they are told, and checks that no wanted child stays down.
 //!
 //! A rule of the machine that changes is changed in file 2, 3 or 4; a new field of a spec is also added to `steps.rs`.
 //!
@@ -27,12 +29,14 @@
 
 mod asking;
 mod auto_shutdown;
+mod calm;
 mod child;
 mod commands;
 mod ending;
 mod let_go;
 mod machine_under_test;
 mod manual;
+mod needs;
 mod pause;
 mod reference;
 #[path = "../../src/machine/tests/replica.rs"]
@@ -100,7 +104,7 @@ impl ReferenceStateMachine for Reference {
 }
 
 /// Situations that must occur in at least one run. Without them the comparison would prove little.
-const WORDS: [&str; 60] = [
+const WORDS: [&str; 64] = [
     // How trees end.
     "end stopped",
     "end gave-up",
@@ -167,12 +171,21 @@ const WORDS: [&str; 60] = [
     "a trial",
     "a trial that ended the quarantine",
     "a trial that failed",
+    "a need that does not hold",
+    "a need that holds again",
+    "stopped for a need",
+    "a supervisor that was stopped for a need",
 ];
 
 /// Adds the situations that occur in one run of the model to `words`.
 fn record_words(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) {
     for step in steps {
+        let lost = model.paths_where(|child| child.lives() && !child.needs.lost.is_empty());
         model.step(step);
+        let runs =
+            |path: &String| model.children.get(path).is_some_and(|child| child.phase == Phase::Running);
+        let again = |path: &String| runs(path) && model.at(path).needs.lost.is_empty();
+        words.extend(lost.iter().any(again).then(|| "a need that holds again".to_owned()));
         words.extend(model.acts.iter().filter_map(|act| act.split(' ').next()).map(str::to_owned));
         words.extend(model.down.map(|kind| format!("end {kind}")));
         words.extend(model.answers.values().map(|word| format!("answer {word}")));
@@ -203,6 +216,10 @@ fn record_words(mut model: Model, steps: &[Step], words: &mut BTreeSet<String>) 
             words.extend(child.trial.then(|| "a trial".to_owned()));
             words.extend(child.trial_held.then(|| "a trial that ended the quarantine".to_owned()));
             words.extend(child.trial_failed.then(|| "a trial that failed".to_owned()));
+            words.extend((!child.needs.lost.is_empty()).then(|| "a need that does not hold".to_owned()));
+            words.extend(child.needs.stopped.then(|| "stopped for a need".to_owned()));
+            let stopped = child.needs.stopped && !child.is_leaf();
+            words.extend(stopped.then(|| "a supervisor that was stopped for a need".to_owned()));
             words.extend((child.attempt > 1).then(|| "a second attempt".to_owned()));
         }
     }

@@ -5,6 +5,7 @@
 //! step every supervisor is evaluated until nothing changes. This is slow, and easy to check against the rules.
 
 use crate::child::{Body, Child, Kind, Mode, NEVER, NO_PLAN, Path, Phase, is_failure, is_start, later};
+use crate::needs::Needs;
 use crate::stopping::Act;
 use liveoak_core::{ChildDeclaration, ChildForm, ChildSpec, Health, IdleReason, Order, Ready, Restart};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -156,6 +157,7 @@ impl Model {
             job_failed: false,
             start_not_retryable: false,
             let_go: false,
+            needs: Needs::ALL_HOLD,
             restarts: 0,
             restart_times: Vec::new(),
             request_times: Vec::new(),
@@ -231,6 +233,9 @@ impl Model {
         child.trial_timer = NEVER;
         child.trial &= !matches!(phase, Phase::Idle(_));
         child.drains = false;
+        if !matches!(phase, Phase::Starting | Phase::Running) {
+            child.needs.forget();
+        }
         if !(was.0 && child.stopping()) {
             child.since = now;
         }
@@ -293,7 +298,7 @@ impl Model {
             (child.removing, child.in_restart_set, child.start_when_down, child.start_by_command) =
                 (false, false, false, false);
             (child.ever_ready, child.was_ready, child.attempt_ready) = (false, false, false);
-            child.had_stable_run = false;
+            (child.had_stable_run, child.stable) = (false, false);
             child.stopped_by_others = stopped_by_others;
             child.gave_up = false;
             child.restarting = false;
@@ -416,6 +421,7 @@ impl Model {
             Mode::Down | Mode::Opening | Mode::Closing => {}
             Mode::Stopping => self.go_on_stopping(path),
             Mode::Starting | Mode::Up => {
+                self.check_needs(path);
                 self.stop_unneeded(path);
                 if self.kids(path).iter().any(|kid| self.at(kid).in_restart_set) {
                     self.stop_next(path, true);
@@ -500,7 +506,7 @@ impl Model {
     fn try_to_start(&mut self, parent: &str, kid: &str, its_turn: bool, due: &mut Vec<Path>) {
         let after = self.at(kid).spec.after.clone();
         let states: Vec<DependencyState> =
-            after.iter().map(|edge| self.dependency_state(parent, edge)).collect();
+            after.iter().map(|edge| self.edge_state(parent, kid, edge)).collect();
         let first_start = self.may_fail_first_start(parent, kid);
         let held = self.waits_for_held(kid);
         let never = its_turn && first_start && states.contains(&DependencyState::Unreachable);

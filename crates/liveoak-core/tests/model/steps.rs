@@ -4,7 +4,7 @@ use crate::child::{Child, Kind, Mode, Path, Phase};
 use crate::reference::Model;
 use liveoak_core::{
     AutoShutdown, Backoff, ChildDeclaration, ChildForm, ChildSpec, Command, Condition, Edge, FirstStart,
-    GiveUp, GroupSpec, Health, KILL_WAIT, Limit, Name, Order, Ready, Restart, Strategy as Together,
+    GiveUp, GroupSpec, Health, KILL_WAIT, Limit, Name, Need, Order, Ready, Restart, Strategy as Together,
     SupervisorSpec,
 };
 use proptest::collection::vec;
@@ -231,7 +231,8 @@ fn supervisor(
     let auto = select(vec![AutoShutdown::Never, AutoShutdown::AnySignificant, AutoShutdown::AllSignificant]);
     let condition =
         select(vec![Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed]);
-    let edges = vec((0usize..5, 0usize..5, condition), 0..3);
+    let grace = option::weighted(0.5, select(vec![Duration::ZERO, ms(80), ms(2_500), Duration::MAX]));
+    let edges = vec((0usize..5, 0usize..5, condition, grace), 0..4);
     let first_start = select(vec![FirstStart::Fail, FirstStart::Retry]);
     let rules =
         (strategy, order, auto, limits(), proptest::bool::weighted(0.2), any::<bool>(), dedicated_runtimes());
@@ -270,7 +271,7 @@ fn supervisor(
 /// is no cycle. An edge from or to a replica stands for the edges from or to all of them.
 fn connect(
     children: &mut [ChildDeclaration],
-    edges: &[(usize, usize, Condition)],
+    edges: &[(usize, usize, Condition, Option<Duration>)],
     backwards: bool,
     replicas: Range<usize>,
 ) {
@@ -281,7 +282,7 @@ fn connect(
     let all = children.len();
     let place =
         |i: usize| if replicas.contains(&i) { replicas.start..replicas.end.min(all) } else { i..i + 1 };
-    for &(a, b, condition) in edges {
+    for &(a, b, condition, grace) in edges {
         let (low, high) = (a.min(b), a.max(b));
         let (from, to) = if backwards { (low, high) } else { (high, low) };
         if low == high || high >= children.len() || place(low) == place(high) {
@@ -289,13 +290,28 @@ fn connect(
         }
         let permanent = place(to).any(|to| children[to].spec.restart == Restart::Permanent);
         let never = permanent && condition == Condition::Completed;
-        let condition = if never { Condition::Ready } else { condition };
+        // What is needed is waited for until it is ready.
+        let condition = if never || grace.is_some() { Condition::Ready } else { condition };
         for from in place(from) {
             for to in place(to) {
                 let child = children[to].name.clone();
                 children[from].spec.after.push(Edge { child, condition });
             }
         }
+        // The replicas of a set have the same needs, and so the same deadlines.
+        if let Some(grace) = grace.filter(|_| !replicas.contains(&from)) {
+            let child = children[place(to).start].name.clone();
+            add_need(&mut children[from], Need { child, grace });
+        }
+    }
+}
+
+/// Adds a need, unless the child declares it already, or could not come back after a stop.
+fn add_need(to: &mut ChildDeclaration, need: Need) {
+    let known = to.spec.needs.iter().any(|other| other.child == need.child);
+    let temporary = to.spec.restart == Restart::Temporary;
+    if !known && !temporary && !matches!(to.form, ChildForm::Group(_)) {
+        to.spec.needs.push(need);
     }
 }
 
@@ -390,6 +406,13 @@ fn apart(declared: &mut ChildDeclaration, n: &mut u64) {
             child.unready_for += Duration::from_nanos(*n * 100 + 50);
         }
         *n += 1;
+        for need in &mut child.needs {
+            *n += 1;
+            if !need.grace.is_zero() && need.grace != Duration::MAX {
+                need.grace += Duration::from_nanos(*n * 100 + 70);
+            }
+        }
+        *n += 1;
         child.run_within = child.run_within.map(|within| within + Duration::from_nanos(*n * 100 + 30));
         child.heartbeat = child.heartbeat.map(|period| period + Duration::from_nanos(*n * 400));
     };
@@ -414,7 +437,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         kill_wait,
         significant,
         after,
-        needs: _,
+        needs,
         manual,
         replica_of,
         run_within,
@@ -442,7 +465,7 @@ pub(crate) fn sketch(declared: &ChildDeclaration, depth: usize) -> String {
         after.iter().map(|edge| format!("{} {:?}", edge.child, edge.condition)).collect();
     let mut text = format!(
         "{:indent$}{}: {restart:?}, {ready:?} within {start_within:?}, stop {stop_within:?} + {kill_wait:?} (unready {unready_for:?}), backoff {backoff:?}, \
-         limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, heartbeat \
+         limit {limit:?}, significant {significant}, after {after:?}, replica of {replica_of:?}, needs {needs:?}, heartbeat \
          {heartbeat:?}, runs for {run_within:?}, once {once}, keep {keep}, manual {manual}",
         "",
         declared.name,

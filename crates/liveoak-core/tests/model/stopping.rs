@@ -45,7 +45,7 @@ impl Model {
             (child.had_stable_run, child.failures_in_a_row, child.failure_steps) = (true, 0, 0);
         }
         if stable {
-            child.end_steps = 0;
+            (child.end_steps, child.needs.steps) = (0, 0);
         }
         if child.trial && (stable || success) {
             self.end_quarantine(path);
@@ -71,7 +71,8 @@ impl Model {
         let (wanted, removing) = (child.wanted, child.removing);
         let temporary = child.spec.restart == Restart::Temporary;
         let passing = child.added || member;
-        let back = wanted && !removing && !ends && (in_restart_set || again);
+        let for_need = child.needs.stopped && exit.is_some() && !in_restart_set && !again;
+        let back = wanted && !removing && !ends && (in_restart_set || again || for_need);
         if exit.is_some() {
             child.last_exit = exit;
         }
@@ -87,9 +88,11 @@ impl Model {
             } else if !self.quarantine_if_survived(path) && !self.park_if_paused(path) {
                 self.set(path, Phase::Waiting);
             }
+        } else if back && for_need && self.at(path).trial {
+            self.end_trial(path);
         } else if back {
             if !self.quarantine_if_survived(path) && !self.park_if_paused(path) {
-                self.start_or_wait(path);
+                if for_need { self.back_off_for_need(path) } else { self.start_or_wait(path) }
             }
         } else {
             let child = self.at(path);

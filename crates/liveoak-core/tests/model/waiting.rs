@@ -61,7 +61,7 @@ impl Model {
                 return (format!("turn {}", name(kid)), deadline(kid));
             }
         }
-        let rank = |edge: &&Edge| match self.dependency_state(&parent, edge) {
+        let rank = |edge: &&Edge| match self.edge_state(&parent, path, edge) {
             DependencyState::Satisfied => 0,
             DependencyState::Unmet => 1,
             DependencyState::Unreachable => 4,
@@ -87,7 +87,10 @@ impl Model {
     pub(crate) fn holds_restart_set(&self, parent: &str, kid: &str) -> bool {
         let strategy = self.at(parent).rules().map_or(Strategy::OneForOne, |rules| rules.strategy);
         let kid = self.at(kid);
-        strategy != Strategy::OneForOne && kid.phase == Phase::BackingOff && !kid.was_ready
+        strategy != Strategy::OneForOne
+            && kid.phase == Phase::BackingOff
+            && !kid.was_ready
+            && !kid.needs.stopped
     }
 
     /// Returns how many children of a supervisor may be starting at a time.
