@@ -1,7 +1,9 @@
 //! What the server promises for any bytes, for the fuzz targets: every request gets an answer that `openapi.json` describes, and
 //! nothing panics or hangs.
 
+use crate::apply::Scaled;
 use crate::connection::{Activity, serve};
+use crate::diagnose::Watched;
 use crate::login::TcpAccess;
 use crate::recorder::Recorder;
 use crate::request::{Caller, Request, pattern};
@@ -119,7 +121,10 @@ async fn answer(bytes: &[u8], peer: Peer) -> Vec<u8> {
         tree: tree.handle(),
         root: tree.root_path(),
         file: None,
-        recorder: Recorder::new(1, 1),
+        reader: None,
+        scaled: Scaled::default(),
+        recorder: Recorder::new(1, 1, None),
+        watched: Watched::default(),
         access: None::<Arc<TcpAccess>>,
         bucket: Bucket::new(),
         tcp_bucket: Bucket::new(),
