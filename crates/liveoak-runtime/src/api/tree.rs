@@ -215,7 +215,7 @@ impl TreeHandle {
     /// for three seconds. For an observer that has something to finish after the end. Without such a run it has no effect.
     #[must_use]
     pub fn hold_run(&self) -> RunHold {
-        RunHold::new(Arc::clone(&self.inner))
+        self.inner.run_holds.hold()
     }
 
     /// Returns the whole tree as it is now, consistent with an event number.

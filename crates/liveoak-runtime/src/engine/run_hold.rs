@@ -1,6 +1,5 @@
 //! What a run waits for after the end of its tree: observers that have something to finish.
 
-use crate::engine::driver::TreeInner;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +9,20 @@ use tokio::sync::watch;
 const HOLD_WITHIN: Duration = Duration::from_secs(3);
 
 /// The number of holds of one tree.
-pub(crate) struct RunHolds(watch::Sender<usize>);
+pub(crate) struct RunHolds(Arc<watch::Sender<usize>>);
 
 impl Default for RunHolds {
     fn default() -> Self {
-        Self(watch::Sender::new(0))
+        Self(Arc::new(watch::Sender::new(0)))
     }
 }
 
 impl RunHolds {
+    pub(crate) fn hold(&self) -> RunHold {
+        self.0.send_modify(|holds| *holds += 1);
+        RunHold(Arc::clone(&self.0))
+    }
+
     /// Waits until there is no hold, for a bounded time.
     pub(crate) async fn wait(&self) {
         let mut holds = self.0.subscribe();
@@ -30,18 +34,11 @@ impl RunHolds {
 
 /// Keeps [`Supervisor::run`](crate::Supervisor::run) from returning although the tree has ended, until this value is dropped.
 /// An observer of a tree takes one if it has something to finish then: an answer, a last batch of metrics, a file.
-pub struct RunHold(Arc<TreeInner>);
-
-impl RunHold {
-    pub(crate) fn new(tree: Arc<TreeInner>) -> Self {
-        tree.run_holds.0.send_modify(|holds| *holds += 1);
-        Self(tree)
-    }
-}
+pub struct RunHold(Arc<watch::Sender<usize>>);
 
 impl Drop for RunHold {
     fn drop(&mut self) {
-        self.0.run_holds.0.send_modify(|holds| *holds -= 1);
+        self.0.send_modify(|holds| *holds -= 1);
     }
 }
 

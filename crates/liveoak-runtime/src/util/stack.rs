@@ -140,7 +140,7 @@ mod tests {
         let _ = until_released.recv();
     }
 
-    /// The tests are source of this crate, so nothing is left out below.
+    /// Returns the stack with all that is below: the tests are source of this crate.
     fn whole(thread: i32) -> Option<String> {
         stack_handler::of_thread(thread).map(|frames| text(without_handler(&functions(&frames))))
     }
