@@ -5,6 +5,7 @@ mod blocked;
 mod client;
 mod commands;
 mod diagnosing;
+mod pitfalls;
 mod reading;
 mod streams;
 
