@@ -180,7 +180,7 @@ fn a_stuck_child_and_a_late_stop_are_seen_without_a_further_question() {
         }
     });
     let deaf = Child::task("deaf", |_: Ctx| std::future::pending::<()>());
-    let deaf = deaf.stop_within(Duration::from_millis(50));
+    let deaf = deaf.stop_within(Duration::from_millis(200));
     let tree = Supervisor::new("shop").watch_polls(PollLimit::new(Duration::from_millis(50)));
     let served = Served::new(tree.child(deaf).child(stuck.restart(Restart::Temporary)));
     let mut events = events(&served);
@@ -195,9 +195,9 @@ fn a_stuck_child_and_a_late_stop_are_seen_without_a_further_question() {
     until(&mut events, "killed", "/shop/deaf");
     let stopped = until(&mut events, "stopped", "/shop/deaf");
     assert_eq!(stopped["stage"], "killed");
-    // The stop was asked for, and the kill came later: that is a finding.
+    // The recorder has the event, because the stream had it.
     let found = get(&served.socket, "/v1/diagnose?path=deaf").json();
-    assert!(found.as_array().is_some_and(Vec::is_empty) || found[0]["finding"] == "late-stop", "{found}");
+    assert_eq!(found[0]["finding"], "late-stop", "{found}");
 }
 
 #[test]
