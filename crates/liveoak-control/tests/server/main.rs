@@ -8,6 +8,7 @@ mod commands;
 mod diagnosing;
 mod history;
 mod logins;
+mod pitfalls;
 mod reading;
 mod streams;
 
