@@ -10,3 +10,5 @@ mod real;
 mod streams;
 mod support;
 mod trouble;
+#[path = "../shared/waiting.rs"]
+mod waiting;
