@@ -124,6 +124,8 @@
 //! | task | call |
 //! |---|---|
 //! | start, stop, restart or remove a child by its path | [`TreeHandle::restart_child`] and the like |
+//! | choose how long a killed child is waited for | [`Child::kill_wait`] |
+//! | get a value back that was refused | [`Refused::into_value`] |
 //! | stop within a time that is said at the call | [`TreeHandle::stop_with`], [`ChildHandle::stop_with`] with a [`Stop`] |
 //! | let no end of a child be followed by a restart, until further notice | [`TreeHandle::pause_child`], [`TreeHandle::resume_child`] |
 //! | take a child out of service, and put it back | [`TreeHandle::quarantine_child`], [`TreeHandle::release_child`] |
@@ -201,6 +203,14 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # What a child waits for, and what it needs
+//!
+//! Children start in declared order, each when the one before it is ready, or side by side with
+//! [`Order::Edges`](Supervisor::order). A child may come [after](Child::after) a sibling: it then starts only when the sibling is
+//! ready, or, with [`Child::after_when`], started, healthy or completed. A child may also [need](Child::needs) a sibling for as
+//! long as it runs: it is stopped when the sibling was lost for longer than a grace ([`Child::needs_within`]), waits, and starts
+//! again when the sibling is back. A wait counts against no limit, and the snapshot shows what a child waits for.
+//!
 //! # When a child is restarted, and when it is given up on
 //!
 //! A child is [permanent, transient or temporary](Restart). Its supervisor restarts [the child alone, all children of
@@ -220,9 +230,9 @@
 //! *n*, a child that never has a stable run is given up on after exactly *n* + 1 failures, however slowly it fails. A
 //! stable run or a success, or a command that starts a child that was down, also resets the delay after a failure.
 //!
-//! A child asks for its own restart with [`Ctx::restart_me`]. This is no failure and counts against no limit. A child may
-//! [need](Child::needs) a sibling: it is stopped when the sibling was lost for longer than a grace, and starts again when the
-//! sibling is back. The longest run of an attempt can be bounded ([`run_within`](Child::run_within)).
+//! A child asks for its own restart with [`Ctx::restart_me`], and a program with one of its
+//! [restart codes](process::Program::restart_codes). This is no failure and counts against no limit. The longest run of
+//! an attempt can be bounded ([`run_within`](Child::run_within)).
 //!
 //! The default limit is ten restarts within a minute, or ten failures in a row. This table shows how long it takes until
 //! the tree ends because one child always fails immediately, with the default backoff everywhere:
@@ -309,6 +319,7 @@
 //! ```
 //!
 //! The page `docs/liveoak-toml.md` describes each key of the file.
+//!
 //! # What a child does, and why
 //!
 //! [`TreeHandle::explain`] answers this for one child: its state and the reason, what it waits for, how much of its limit
@@ -319,7 +330,7 @@
 //! `tree.by("ci").because("deploy").restart_child("/shop/api")`. Both are in the events that follow, in the snapshot, and
 //! in the report of the tree's end.
 //!
-//! The tree itself has a [state](TreeHandle::state), a [health](TreeHandle::health) and, when it has ended, a
+//! The tree itself has a [state](TreeHandle::state) ([`is_alive`](TreeHandle::is_alive) sums it up), a [health](TreeHandle::health) and, when it has ended, a
 //! [final report](TreeHandle::final_report): when it began and ended, who asked for the end, what failed first, and how each
 //! child was stopped.
 //!

@@ -78,9 +78,9 @@ fn the_error_for_a_probe_that_never_succeeds_describes_the_probe() {
         ("command = \"false\"", "`false` exited with code 1"),
     ];
     for (probe, cause) in cases {
-        let bad = format!("command = \"sleep 1000\"\nready = {{ {probe}, within = \"300ms\" }}");
+        let bad = format!("command = \"sleep 1000\"\nready = {{ {probe}, within = \"1s\" }}");
         let ended = fails(&dir, "first_start = \"fail\"", &bad);
-        let expected = format!("/t has failed: /t/bad failed to start: not ready within 300ms: {cause}");
+        let expected = format!("/t has failed: /t/bad failed to start: not ready within 1s: {cause}");
         assert_eq!(verdict(&dir, &ended), expected);
     }
 }
@@ -92,7 +92,8 @@ fn the_reason_of_a_failed_start_is_printed_even_with_the_log_off() {
     );
     let ended = dir.run(&["--log-level", "off"]).with_code(1);
     assert_eq!(ended.stderr.len(), 1, "{}", ended.log());
-    assert!(ended.stderr[0].ends_with("never does not exist"), "{}", ended.log());
+    // On a busy machine no try may have ended by then.
+    assert!(ended.stderr[0].contains("/t/a failed to start: not ready within 100ms: "), "{}", ended.log());
 }
 
 #[test]

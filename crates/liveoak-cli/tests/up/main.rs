@@ -30,4 +30,6 @@ mod stops;
 mod support;
 mod terminal;
 mod transcript;
+#[path = "../shared/waiting.rs"]
+mod waiting;
 mod wrapped;

@@ -9,32 +9,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The limit of every wait. An event that a test waits for takes milliseconds, or a few seconds on a loaded machine.
-pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
-
-/// The time between two polls of a state that sends no event.
-const POLL_INTERVAL: Duration = Duration::from_millis(5);
+pub(crate) use crate::waiting::{TIME_LIMIT, look_for};
 
 /// The variable that marks the processes of a test.
 const MARK: &str = "LIVEOAK_TEST_OF";
-
-/// Polls `look` until it returns a value, at most for [`TIME_LIMIT`].
-#[track_caller]
-pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        match look() {
-            Some(seen) => return seen,
-            None if begin.elapsed() > TIME_LIMIT => panic!("no {what} after {TIME_LIMIT:?}"),
-            None => std::thread::sleep(POLL_INTERVAL),
-        }
-    }
-}
 
 /// The folder of a test, removed at its end, and the mark of the test's processes. At the end of the test no process with
 /// the mark may be alive.

@@ -13,3 +13,5 @@ mod streams;
 mod support;
 mod thirty;
 mod trouble;
+#[path = "../shared/waiting.rs"]
+mod waiting;

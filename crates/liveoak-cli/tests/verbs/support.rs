@@ -6,27 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// The limit of every wait.
-pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(60);
-
-/// Polls `look` until it returns a value, at most for [`TIME_LIMIT`].
-#[track_caller]
-pub(crate) fn look_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        match look() {
-            Some(seen) => return seen,
-            None if begin.elapsed() > TIME_LIMIT => panic!("no {what} after {TIME_LIMIT:?}"),
-            None => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
-}
+pub(crate) use crate::waiting::look_for;
 
 /// The folder of a test: `p` is the folder of its project, `run/liveoak` that of its sockets. Removed at the end.
 pub(crate) struct Home(PathBuf);

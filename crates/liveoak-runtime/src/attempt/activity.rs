@@ -5,13 +5,17 @@
 //! runs at this moment has a thread, so it is judged immediately. For any other attempt, a task on the same runtime
 //! shows whether the runtime still runs tasks (`engine/heartbeat.rs`).
 
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering};
+
+/// The polls have a limit, which has no number.
+const NO_NUMBER: u8 = u8::MAX;
 
 pub(crate) struct Activity {
     /// `true` if the attempt must give heartbeats.
     watched: bool,
-    /// `true` if the polls of the attempt have a limit.
-    limited: bool,
+    /// The number of the limit of its polls: 0 if they have none, and [`NO_NUMBER`] before it has one, and when the attempt is
+    /// over.
+    limit: AtomicU8,
     /// A task that shows whether the runtime runs tasks was spawned, and has not run yet.
     probed: AtomicBool,
     /// How many tasks of the attempt are being polled now.
@@ -20,11 +24,23 @@ pub(crate) struct Activity {
 
 impl Activity {
     pub(crate) const fn new(watched: bool, limited: bool) -> Self {
-        Self { watched, limited, probed: AtomicBool::new(false), polls: AtomicU16::new(0) }
+        let limit = AtomicU8::new(if limited { NO_NUMBER } else { 0 });
+        Self { watched, limit, probed: AtomicBool::new(false), polls: AtomicU16::new(0) }
     }
 
-    pub(crate) const fn has_poll_limit(&self) -> bool {
-        self.limited
+    pub(crate) fn has_poll_limit(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) != 0
+    }
+
+    /// Keeps the number of the limit, of which the attempt is a user from now on.
+    pub(crate) fn use_limit(&self, number: u8) {
+        self.limit.store(number, Ordering::Relaxed);
+    }
+
+    /// Returns the number of the limit once, when the attempt is over.
+    pub(crate) fn give_back_limit(&self) -> Option<u8> {
+        let number = if self.has_poll_limit() { self.limit.swap(NO_NUMBER, Ordering::Relaxed) } else { 0 };
+        (number != 0 && number != NO_NUMBER).then_some(number)
     }
 
     /// Notes that code of the attempt runs until [`leave`](Self::leave).

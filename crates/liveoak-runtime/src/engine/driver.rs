@@ -114,6 +114,7 @@ impl AttemptListener for Arc<TreeInner> {
             self.drops.push(cell.id, vec![value]);
         }
         self.tries.end(cell.id, cell.attempt, None);
+        self.attempt_over(cell);
         // The machine drops an exit that comes too late, under the lock. An error in it must be dropped elsewhere.
         let _outlives_the_lock = cell.keep_error.then(|| exit.clone());
         let on_unwind = FailOnUnwind::new(self);
@@ -390,6 +391,13 @@ impl TreeInner {
         }
     }
 
+    /// Ends the watch of the polls of an attempt.
+    fn attempt_over(&self, cell: &LiveAttempt) {
+        if let Some(number) = cell.activity.give_back_limit() {
+            self.poll_watch.attempt_over(number);
+        }
+    }
+
     /// Performs one action. A panic fails the tree.
     fn perform(self: &Arc<Self>, action: Action<Arc<Self>>) {
         let _ = self.guarded(|| self.perform_uncaught(action));
@@ -401,7 +409,7 @@ impl TreeInner {
                 if cell.activity.has_poll_limit()
                     && let Some(limit) = self.state().machine.poll_limit(cell.id)
                 {
-                    self.poll_watch.begin(self, limit.longest);
+                    cell.activity.use_limit(self.poll_watch.begin(self, limit.longest));
                 }
                 body.start(cell, handle.as_ref().unwrap_or(&self.clock.handle));
             }
@@ -418,6 +426,7 @@ impl TreeInner {
             }
             Action::Abandon(cell) => {
                 cell.abandon();
+                self.attempt_over(&cell);
                 self.tries.end(cell.id, cell.attempt, None);
             }
             Action::BeginTry(begun) => self.begin_try(*begun),

@@ -4,6 +4,7 @@
 //! * `state` – what the lock protects: the machine, what each child runs, and the callers that wait for answers.
 //! * `action` – turns effects into actions, in batches.
 //! * `timer_task`, `watchdog` – the task that keeps the deadlines, and the thread that keeps them when the task cannot.
+//! * `poll_limits` – how many attempts live with each poll limit.
 //! * `poll_watch` – the thread that sees polls which take too long.
 //! * `ended` – how a tree ended.
 //! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
@@ -44,6 +45,7 @@ pub(crate) mod outbox;
 pub(crate) mod output;
 pub(crate) mod paged_vec;
 pub(crate) mod pids;
+pub(crate) mod poll_limits;
 pub(crate) mod poll_watch;
 pub(crate) mod processes;
 pub(crate) mod requests;

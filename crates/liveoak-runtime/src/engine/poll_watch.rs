@@ -5,11 +5,13 @@
 //! look. The thread measures the time between its looks; a poll itself never reads the clock. A look that comes late
 //! counts as two at most, so a process that was suspended has no stuck children.
 //!
-//! A tree has this thread once a child with a limit has started. Trees without limits have none.
+//! A tree has this thread once a child with a limit has started. Trees without limits have none. The shortest limit of the
+//! attempts that live says how often the thread looks; while there is none, it sleeps.
 
 use crate::attempt::cell::AttemptListener as _;
 use crate::attempt::polls::{self, Poll, Slot};
 use crate::engine::driver::TreeInner;
+use crate::engine::poll_limits::PollLimits;
 use crate::util::lock::{ignore_poison, lock};
 use crate::util::log::log;
 use crate::util::stack::Stack;
@@ -18,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-/// How often the thread looks within the shortest limit of the tree.
+/// How often the thread looks within the shortest limit of the attempts that live.
 const LOOKS: u32 = 4;
 
 /// The shortest and the longest time between two looks.
@@ -33,9 +35,18 @@ pub(crate) struct PollWatch {
 
 #[derive(Default)]
 struct Schedule {
-    /// The time between two looks; `None` before the first child with a limit has started.
-    every: Option<Duration>,
+    limits: PollLimits,
+    /// The thread was started.
+    has_thread: bool,
     ended: bool,
+}
+
+impl Schedule {
+    /// Returns the time between two looks, or `None` if no attempt with a limit lives.
+    fn every(&self) -> Option<Duration> {
+        let shortest = self.limits.shortest()?;
+        Some((shortest / LOOKS).clamp(BETWEEN_LOOKS.0, BETWEEN_LOOKS.1))
+    }
 }
 
 /// The polls that the last look has seen.
@@ -48,27 +59,34 @@ struct Seen {
 }
 
 impl PollWatch {
-    /// Watches the polls of a tree, of which a child with the limit `longest` starts. If the system refuses the thread,
-    /// the log says so, and the start of the next such child tries again.
-    pub(crate) fn begin(self: &Arc<Self>, tree: &Arc<TreeInner>, longest: Duration) {
-        let every = (longest / LOOKS).clamp(BETWEEN_LOOKS.0, BETWEEN_LOOKS.1);
+    /// Watches the polls of a tree, of which an attempt with the limit `longest` starts, until [`attempt_over`](Self::attempt_over)
+    /// is called with the returned number. If the system refuses the thread, the log says so, and the start of the next such
+    /// attempt tries again.
+    pub(crate) fn begin(self: &Arc<Self>, tree: &Arc<TreeInner>, longest: Duration) -> u8 {
         let mut schedule = lock(&self.schedule);
-        let before = schedule.every;
-        if before.is_some_and(|before| before <= every) {
-            return;
-        }
-        schedule.every = Some(every);
+        let before = schedule.every();
+        let number = schedule.limits.begin(longest);
+        let is_sooner = before != schedule.every();
+        let had_thread = std::mem::replace(&mut schedule.has_thread, true);
         drop(schedule);
-        self.changed.notify_one();
-        if before.is_none() {
+        if is_sooner {
+            self.changed.notify_one();
+        }
+        if !had_thread {
             let (watch, tree) = (Arc::clone(self), Arc::downgrade(tree));
             let name = "liveoak-polls".to_owned();
             if let Err(error) = std::thread::Builder::new().name(name).spawn(move || watch.run(&tree)) {
-                // The next child with a limit tries again.
-                lock(&self.schedule).every = None;
+                // The next attempt with a limit tries again.
+                lock(&self.schedule).has_thread = false;
                 log(move || tracing::warn!(target: "liveoak", "polls are not watched: {error}"));
             }
         }
+        number
+    }
+
+    /// Notes that an attempt with a limit is over. The thread notices it when it looks the next time.
+    pub(crate) fn attempt_over(&self, number: u8) {
+        lock(&self.schedule).limits.end(number);
     }
 
     /// Ends the thread: the tree has ended.
@@ -82,7 +100,14 @@ impl PollWatch {
         let mut last = Instant::now();
         loop {
             let schedule = lock(&self.schedule);
-            let every = schedule.every.unwrap_or(BETWEEN_LOOKS.1);
+            if schedule.ended {
+                return;
+            }
+            let Some(every) = schedule.every() else {
+                drop(ignore_poison(self.changed.wait(schedule)));
+                last = Instant::now();
+                continue;
+            };
             let left = (last + every).saturating_duration_since(Instant::now());
             let schedule = ignore_poison(self.changed.wait_timeout(schedule, left)).0;
             if schedule.ended {

@@ -5,7 +5,7 @@ use super::test_driver::{Obeys, Policy, TestDriver};
 use crate::spec::out_of_reach;
 use crate::{
     AutoShutdown, Backoff, ChildDeclaration, ChildId, Command, Condition, Edge, Exit, FirstStart, GiveUp,
-    Health, Input, Limit, Need, Order, Ready, RequestId, Restart, Strategy as Group,
+    Health, Input, Limit, Order, Ready, RequestId, Restart, Strategy as Group,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -32,11 +32,9 @@ enum Step {
     Kill,
 }
 
-fn exits() -> [Exit; 8] {
+fn exits() -> [Exit; 7] {
     let gone = Exit::failed_not_retryable("no such program");
-    let again = Exit::restart_requested("new settings");
-    let failed = Exit::failed("boom");
-    [Exit::Completed, failed, Exit::Ignored, Exit::Stopped, Exit::Code(3), Exit::Killed, gone, again]
+    [Exit::Completed, Exit::failed("boom"), Exit::Ignored, Exit::Stopped, Exit::Code(3), Exit::Killed, gone]
 }
 
 fn durations() -> impl Strategy<Value = Duration> {
@@ -79,14 +77,10 @@ fn leaves() -> impl Strategy<Value = ChildDeclaration> {
     )
 }
 
-/// Two children, and what the one waits for; with a grace, the one also needs the other.
-type Link = (usize, usize, Condition, Option<Duration>);
-
-fn edges() -> impl Strategy<Value = Vec<Link>> {
+fn edges() -> impl Strategy<Value = Vec<(usize, usize, Condition)>> {
     let condition =
         select(vec![Condition::Started, Condition::Ready, Condition::Healthy, Condition::Completed]);
-    let grace = option::weighted(0.4, select(vec![Duration::ZERO, millis(70), secs(2), Duration::MAX]));
-    vec((0usize..6, 0usize..6, condition, grace), 0..3)
+    vec((0usize..6, 0usize..6, condition), 0..3)
 }
 
 fn trees() -> impl Strategy<Value = ChildDeclaration> {
@@ -170,7 +164,12 @@ fn supervisors(
 
 /// Names the children, makes those in `replicas` one set, and adds edges. All edges point in one direction, so that there is
 /// no cycle.
-fn connect(children: &mut [ChildDeclaration], edges: &[Link], backwards: bool, replicas: Range<usize>) {
+fn connect(
+    children: &mut [ChildDeclaration],
+    edges: &[(usize, usize, Condition)],
+    backwards: bool,
+    replicas: Range<usize>,
+) {
     for (i, child) in children.iter_mut().enumerate() {
         child.name = name(&format!("c{i}"));
         child.spec.replica_of = replicas.contains(&i).then(|| name("set"));
@@ -178,29 +177,18 @@ fn connect(children: &mut [ChildDeclaration], edges: &[Link], backwards: bool, r
     let all = children.len();
     let place =
         |i: usize| if replicas.contains(&i) { replicas.start..replicas.end.min(all) } else { i..i + 1 };
-    for &(a, b, condition, grace) in edges {
+    for &(a, b, condition) in edges {
         let (low, high) = (a.min(b), a.max(b));
         let (from, to) = if backwards { (low, high) } else { (high, low) };
         if high >= children.len() || place(low) == place(high) {
             continue;
         }
         let permanent = place(to).any(|to| children[to].spec.restart == Restart::Permanent);
-        let never = permanent && condition == Condition::Completed;
-        // What is needed is waited for until it is ready.
-        let condition = if never || grace.is_some() { Condition::Ready } else { condition };
+        let condition =
+            if permanent && condition == Condition::Completed { Condition::Ready } else { condition };
         for (from, to) in place(from).flat_map(|from| place(to).map(move |to| (from, to))) {
             let child = children[to].name.clone();
             children[from].spec.after.push(Edge { child, condition });
-        }
-        // All replicas of a set would have the same needs.
-        if let Some(grace) = grace.filter(|_| !replicas.contains(&from)) {
-            let need = Need { child: children[place(to).start].name.clone(), grace };
-            let spec = &children[from].spec;
-            let known = spec.needs.iter().any(|other| other.child == need.child);
-            let is_group = matches!(children[from].form, crate::ChildForm::Group(_));
-            if !known && !is_group && spec.restart != Restart::Temporary {
-                children[from].spec.needs.push(need);
-            }
         }
     }
 }
@@ -211,8 +199,8 @@ fn steps() -> impl Strategy<Value = Step> {
     let command = select(vec![Command::Start, Command::Stop, Command::Restart, Command::Remove]);
     let time = select(vec![millis(1), millis(60), secs(1), secs(4), secs(40)]);
     prop_oneof![
-        10 => (who.clone(), 0usize..8).prop_map(|(who, how)| Step::Exit(who, how)),
-        3 => (who.clone(), 0usize..8).prop_map(|(who, how)| Step::Ending(who, how)),
+        10 => (who.clone(), 0usize..6).prop_map(|(who, how)| Step::Exit(who, how)),
+        3 => (who.clone(), 0usize..6).prop_map(|(who, how)| Step::Ending(who, how)),
         8 => who.clone().prop_map(Step::Ready),
         4 => (who.clone(), health).prop_map(|(who, how)| Step::Health(who, how)),
         1 => who.clone().prop_map(Step::LateExit),
