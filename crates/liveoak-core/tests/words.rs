@@ -175,6 +175,7 @@ fn each_event_has_a_word_and_a_severity() {
         (EventKind::Killed { attempt }, "killed", Warn),
         (EventKind::Abandoned { attempt }, "abandoned", Error),
         (EventKind::Stopped { stage: StopStage::Asked, why: IdleReason::SupervisorDown }, "stopped", Info),
+        (EventKind::Stopped { stage: StopStage::Cancelled, why: IdleReason::NotWanted }, "stopped", Debug),
         (EventKind::Finished, "finished", Info),
         (EventKind::Ignored, "ignored", Info),
         (EventKind::NeedLost { need: name("db"), grace: SECOND }, "need-lost", Warn),
