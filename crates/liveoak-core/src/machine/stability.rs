@@ -1,4 +1,6 @@
-//! Which attempts are stable. Only a stable run or a success resets the row of failures and the backoff.
+//! Which attempts are stable, and when the backoff and the row of failures begin anew: after a stable run, after a
+//! success (only for restarts after failures), and when a command starts a child that was down (`forget_failures`).
+//! Giving up on a child resets its row as well (`restart.rs`).
 //!
 //! The attempt of a leaf or of a group is stable after it has been ready for `reset_after` (of its backoff; 10 s without
 //! one). The time between a request to stop and the end does not count. If a child missed a heartbeat, the time since

@@ -98,8 +98,9 @@ impl Machine {
         }
     }
 
-    /// Returns when a child whose stop begins now is asked, if it is to be unready before. A child that is not ready yet, or
-    /// that has failed, has nothing to turn others away from. At least half of a time that the command says is left after it.
+    /// Returns the end of the drain (`unready_for`) of a child whose stop begins now: the child is asked to stop then.
+    /// Returns `None` if it is asked at once: it is not ready yet, it has failed, or the plan above has reached `ask_all`.
+    /// If the command says the time of the stop, the drain takes at most half of it.
     fn end_of_drain(&self, child: Index, said: Option<Duration>) -> Option<Time> {
         let state = &self.arena[child];
         let for_others = state.record.as_ref().is_none_or(|record| record.cause.is_none());
@@ -109,8 +110,8 @@ impl Machine {
         (drains && in_order).then(|| self.now.after(state.spec.unready_for.min(longest)))
     }
 
-    /// Asks a child to stop that has not been ready for long enough. It has the rest of the time for its stop. If this moment
-    /// is seen so late that there is no rest, the child has one further wait.
+    /// Asks a child to stop at the end of its drain. It has the rest of the time for its stop. If this moment is seen so
+    /// late that there is no rest, the child has one further wait.
     pub(super) fn ask_after_drain(&mut self, child: Index) {
         self.arena.record_or_new(child).asked_at = None;
         let (plan, state) = (self.plan_above(child), &self.arena[child]);

@@ -80,8 +80,8 @@ pub struct BodyDifference {
 /// The steps of a supervisor are: its own; the children that stop, in the reverse of their old start order; the other
 /// children in their new start order, each followed by the steps of the children below it. To do the plan, go through
 /// the steps from first to last. Children that restart and depend on each other stop first, in the reverse of their
-/// order, and then start in their order. So no child is without what it depends on while it runs, except as after any other
-/// restart of that one.
+/// order, and then start in their order. So while a child runs, what it depends on runs too, except during
+/// an ordinary restart of that sibling.
 #[must_use]
 pub fn plan(
     old: &ChildDeclaration,
@@ -116,7 +116,7 @@ fn compare(
             compare_groups(old, new, &mut found);
             add(&mut found, body(&path));
         }
-        // Another form has other defaults, which say nothing more.
+        // A child of another form has other defaults. They are no further difference.
         (old, new) => {
             found = BodyDifference::default();
             found.restart.push(format!("it was {}, and is {} now", form(old), form(new)));
