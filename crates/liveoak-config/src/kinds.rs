@@ -120,7 +120,7 @@ impl Kinds {
     }
 
     /// Adds a kind whose children `make` builds: services, threads, whole supervisors. The name that `make` gives the
-    /// child is replaced. Of the supervision of a child of a file, the child keeps what no key of the file sets.
+    /// child is replaced. If a file declares the child, the child keeps the settings for which the file has no key.
     ///
     /// # Panics
     /// As [`add`](Self::add).

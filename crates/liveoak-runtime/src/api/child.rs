@@ -98,7 +98,7 @@ pub struct Child {
     pub(crate) kind: ChildKind,
     /// Where a service finds how long its stop may take. Set when the child is split.
     pub(crate) stop_within_for_service: Option<Arc<OnceLock<Duration>>>,
-    /// `true` if a runtime was chosen for what is not a leaf. The start refuses it.
+    /// `true` if a runtime was chosen for a child that is not a leaf. The start refuses it.
     pub(crate) runtime_is_misplaced: bool,
 }
 
@@ -453,8 +453,8 @@ macro_rules! common_settings {
             /// in the log ([`EventKind::severity_of`](crate::EventKind::severity_of)). If neither the limit of the child
             /// nor its role says what happens when the limit is exceeded, low and normal children are quarantined, and
             /// high and critical ones escalate. Without a criticality, the severities are those of `normal`, and the
-            /// defaults above decide what happens at the limit; without them the child escalates. A child without a limit below
-            /// an intensity has none by its criticality either.
+            /// defaults above decide what happens at the limit; without them the child escalates. A child without a
+            /// limit, under a supervisor with an intensity, gets no limit from its criticality either.
             #[must_use]
             pub fn criticality(mut self, criticality: $crate::Criticality) -> Self {
                 self.$spec.describe().criticality = Some(criticality);
