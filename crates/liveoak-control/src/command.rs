@@ -1,7 +1,7 @@
 //! The handlers that change something: commands on children, modes, the end of the tree.
 //!
-//! A command is carried out by a task of its own. So it goes on when its caller goes away, and an answer that comes too late is
-//! only not waited for.
+//! A command is carried out by a task of its own. So it goes on when its caller disconnects, or stops waiting
+//! because the time for the answer is over.
 
 use crate::answer::{self, Answer};
 use crate::read::{duration, no_such_child};

@@ -16,7 +16,7 @@
 //! It reads snapshots and gives commands like any other user of a
 //! [`TreeHandle`](liveoak_runtime::TreeHandle); it decides nothing about the tree.
 //!
-//! - `control`: what is wanted, and the thread; `serve` accepts connections; `server` is what handlers share
+//! - `control`: the settings, and the thread; `serve` accepts connections; `server` is what handlers share
 //! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
 //! - `read`, `command`, `stream`, `health`, `metrics`: the handlers

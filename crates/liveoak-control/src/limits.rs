@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The most connections over the unix socket, and over TCP, at the same time. Further ones are closed at once. The two are
-/// counted apart: strangers who reach the TCP address take no place of the owner.
+/// counted separately, so callers over TCP cannot keep the owner from connecting.
 pub(crate) const MAX_CONNECTIONS: usize = 512;
 
 /// How long the head of a request may take, and how long a connection may be idle between two requests.
@@ -21,7 +21,7 @@ pub(crate) const MAX_DROPPED: usize = 8 * 1024 * 1024;
 /// The most bytes of the head of a request.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 
-/// How many requests may come at once, and how many a second then.
+/// How many requests may come at once, and how many per second after that.
 pub(crate) const REQUESTS: u32 = 2000;
 
 /// How long a command waits for the runtime of the tree, before it is refused as blocked.
@@ -51,5 +51,5 @@ pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(2);
 /// How long a connection that has asked nothing yet may still ask after the end of the tree.
 pub(crate) const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(200);
 
-/// The most series of one metric. Children beyond are counted together, as the path `other`.
+/// The most series of one metric. Further children are counted together, as the path `other`.
 pub(crate) const MAX_SERIES: usize = 2000;

@@ -208,7 +208,7 @@ fn gauges(snapshot: &Snapshot) -> BTreeMap<String, Gauges> {
 }
 
 fn add(to: &mut Gauges, view: &ChildView, now: Time) {
-    // A group itself is counted by its members.
+    // A group with members is not counted itself: its path has the counts of the members.
     if !(is_parent(view) && view.spec.body == BodyKind::Group && !view.children.is_empty()) {
         *to.states.entry(state(&view.state).as_str()).or_default() += 1;
         to.ready += u64::from(view.ready);

@@ -18,7 +18,7 @@ pub(crate) enum Found<'a> {
     Nothing,
 }
 
-/// Finds a route. A request for the head of an answer counts as one for the answer.
+/// Finds a route. A HEAD request counts as a GET request.
 pub(crate) fn find<'a>(method: &hyper::Method, path: &'a str) -> Found<'a> {
     let matching = ROUTES.iter().filter_map(|route| tail(route.path, path).map(|tail| (route, tail)));
     let mut other = None;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::mpsc;
 
-/// The header with which a reader goes on where it was.
+/// The header with which a reader continues after the last entry that it has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A source of entries, and how one of them is written.
@@ -64,7 +64,7 @@ fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
     let ring = source.ring();
     let after = request.header(&LAST_EVENT_ID).map(|id| number_after(id, source.server().recorder.run));
     let from = match (after, since, last) {
-        // An id that is yet to come leads to what comes next.
+        // If the id is larger than the last number, the stream begins with the next entry.
         (Some(after), ..) => after?.min(ring.next()),
         (None, None, None) => {
             if follow {
@@ -81,10 +81,10 @@ fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem> {
             since.max(last)
         }
     };
-    // What happens after this moment is not part of an answer that ends.
+    // Without `follow`, the answer has only the entries up to now.
     let until = if follow { u64::MAX } else { ring.next() };
     let (sender, receiver) = mpsc::channel(2);
-    // A reader that asked for the last entries, or from a moment on, has missed nothing before.
+    // If a reader asks for the last entries, or for those from a moment on, earlier entries do not count as missed.
     let counts_missed = after_is_given(request) || (since.is_none() && last.is_none() && !follow);
     tokio::spawn(run(source, Range { from, until, counts_missed }, sender));
     Ok(answer::stream(receiver))
@@ -98,7 +98,7 @@ fn at_of<S: Source>(_: &S, value: &S::Value, server: &Server) -> SystemTime {
     S::at(value, server)
 }
 
-/// Returns the number after the id `RUN-n`. The id of another run leads to the begin of this one.
+/// Returns the number after the id `RUN-n`. After the id of another run, all of this run is read.
 fn number_after(id: &str, run: u64) -> Result<u64, Problem> {
     let parts =
         id.split_once('-').and_then(|(run, n)| Some((run.parse::<u64>().ok()?, n.parse::<u64>().ok()?)));

@@ -136,7 +136,7 @@ impl State {
     }
 }
 
-/// See the head of this file.
+/// The bounded queue of a log. The header of this file has its rules.
 pub(crate) struct Queue {
     state: Mutex<State>,
     /// Wakes the writer.

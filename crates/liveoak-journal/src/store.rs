@@ -58,7 +58,7 @@ impl Active {
     }
 }
 
-/// See the head of this file.
+/// The segments of a log, as its writer sees them. The header of this file has the rules.
 pub(crate) struct Store {
     kind: &'static str,
     folder: Folder,

@@ -115,7 +115,7 @@ async fn show<I: Item>(server: &Server, wanted: Wanted, form: Form) -> Done {
     match race(race(printed, print::closed()), tokio::signal::ctrl_c()).await {
         Either::Left(Either::Left(done)) => done,
         Either::Left(Either::Right(())) => Ok(0),
-        // To end a stream that has no end is no failure.
+        // Ctrl-C is the ordinary end of a followed stream, so it is no failure.
         Either::Right(_) if follow => Ok(0),
         Either::Right(_) => Err(Failure::new(EXIT_INTERRUPTED, "interrupted")),
     }
@@ -170,7 +170,7 @@ impl<'a, I: Item> Printer<'a, I> {
             tokio::time::sleep(RETRY_AFTER).await;
             let _: Status = self.server.get("/v1/status").await.map_err(gone)?;
             output::stderr("the connection broke; going on from there\n");
-            // Without an event before there was nothing to begin with.
+            // `Last-Event-ID` replaces `since`, unless no event has arrived yet.
             address = self.wanted.address(true, since.or(Some(begin)), None);
         }
     }

@@ -26,7 +26,7 @@ pub(crate) enum Reason {
     Down,
     /// Until it is ready again: it runs, but it is not ready now.
     ReadyAgain,
-    /// Until it is asked to stop: it is not ready any more before.
+    /// Until it is asked to stop: it drains, so it is only not ready any more.
     Drain,
     /// Until it has stopped as asked.
     Stop,
