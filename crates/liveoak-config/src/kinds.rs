@@ -89,7 +89,7 @@ impl Kinds {
         Self::default()
     }
 
-    /// Adds a kind whose children are tasks, as of [`Child::task`]. Each attempt gets arguments of its own.
+    /// Adds a kind whose children are tasks, like those of [`Child::task`]. Each attempt gets arguments of its own.
     ///
     /// # Panics
     /// When there is a kind of this name already, or the name is empty.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How long records wait for others, so that a row of them is one write.
 const LINGER: Duration = Duration::from_millis(10);
-/// So many bytes are written at once, without waiting for more.
+/// This many bytes are written at once, without waiting for more.
 const ENOUGH: usize = 256 * 1024;
 /// What a record costs in the queue beside its payload.
 const ITEM: usize = 64;

@@ -222,9 +222,9 @@ pub(crate) fn last_run(dir: &OwnedFd, kind: &str) -> u64 {
 pub(crate) enum Scan {
     /// A frame; its payload is [`SegmentReader::payload`].
     Frame,
-    /// So many bytes that are no frame.
+    /// This many bytes that are no frame.
     Damage(u64),
-    /// The end of the file, behind so many bytes that are unfinished. Reading may continue later from here.
+    /// The end of the file, after this many bytes of an unfinished frame. Reading may continue later from here.
     End { unfinished: u64 },
 }
 

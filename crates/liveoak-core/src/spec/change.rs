@@ -333,7 +333,7 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
     note(changed, "`order`", &old.order, order, ToString::to_string);
     note(changed, "`first_start`", &old.first_start, first_start, ToString::to_string);
     note(changed, "`auto_shutdown`", &old.auto_shutdown, auto_shutdown, ToString::to_string);
-    // What they change in the children that exist is noted at each of them.
+    // Their effect on existing children is noted at each of these children.
     if old.defaults.as_deref().copied().unwrap_or_default()
         != defaults.as_deref().copied().unwrap_or_default()
     {

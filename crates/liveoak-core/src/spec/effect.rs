@@ -165,7 +165,7 @@ impl Check {
         }
     }
 
-    /// Refuses what happens when a limit is exceeded that cannot be exceeded.
+    /// Refuses a `give_up` of a limit that cannot be exceeded.
     pub(super) fn check_give_up(&mut self, path: &Path, field: &'static str, limit: Limit) {
         let reason = "an unlimited limit is never exceeded, so what happens then has no effect";
         let unlimited = limit.restarts == Limit::UNLIMITED && is_own(limit.give_up_source);

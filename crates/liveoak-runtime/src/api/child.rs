@@ -321,8 +321,8 @@ impl Child {
     }
 
     /// Sets how long the child is not ready any more before it is asked to stop (drain before stop): siblings that start
-    /// [`after`](Self::after) it wait, [`ChildView::ready`](crate::ChildView) is `false`, and the event `Stopping` says
-    /// so to all that send work to the child. This time is a part of [`stop_within`](Self::stop_within), and must be
+    /// [`after`](Self::after) it wait, [`ChildView::ready`](crate::ChildView) is `false`, and the event `Stopping` tells
+    /// this to the code that sends work to the child. This time is a part of [`stop_within`](Self::stop_within), and must be
     /// shorter. It is left out if the child is killed, has failed, or is not ready yet, and ends early if the budget of a
     /// supervisor requires it. Default: zero. For tasks, services, threads and programs.
     #[must_use]

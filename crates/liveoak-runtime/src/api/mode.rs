@@ -91,8 +91,7 @@ impl ModePlan {
     /// changed since the plan was made.
     ///
     /// A mode sets only what is wanted. What a command stopped stays stopped, and jobs that have finished do not run again.
-    /// A later change ends an earlier one where it is, and the caller of the earlier one is told
-    /// ([`ModeEnd::Superseded`]).
+    /// A later change ends an earlier one where it is; the caller of the earlier one gets [`ModeEnd::Superseded`].
     ///
     /// # Errors
     /// When the tree has ended, or the calling code is part of a child that is stopped; the change has begun in the second
