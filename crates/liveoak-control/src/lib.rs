@@ -20,7 +20,7 @@
 //! - `bind`, `lock`, `socket`: where the socket is, and who may use it; `tcp`, `token`: the same for TCP
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
 //! - `read`, `command`, `stream`, `health`, `metrics`: the handlers
-//! - `state`: where a tree keeps what outlives it
+//! - `state`: where a tree keeps what outlives it; `limits`: the bounds of the server
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
 
 mod answer;

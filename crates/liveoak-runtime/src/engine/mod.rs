@@ -6,6 +6,8 @@
 //! * `timer_task`, `watchdog` – the task that keeps the deadlines, and the thread that keeps them when the task cannot.
 //! * `poll_watch` – the thread that sees polls which take too long.
 //! * `ended` – how a tree ended.
+//! * `checks` – the open tries of checks.
+//! * `snapshot` – snapshots, taken without a long hold of the lock.
 //! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
 //! * `ending` – the end of a tree, and what a stop waits for in addition to attempts.
 //! * `failure` – the end of a tree whose machine or driver has panicked.
