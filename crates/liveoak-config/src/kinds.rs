@@ -134,7 +134,7 @@ impl Kinds {
     {
         let child = move |name: &str, args: &Args| match read::<A>(args) {
             Ok(args) => make(args).into().named(name),
-            // Only a type that reads the same arguments differently the next time comes here.
+            // Reached only if the type now refuses arguments that it has accepted before.
             Err(faults) => {
                 let faults = Arc::new(WrongArgs(faults));
                 Child::task(name, move |_| {

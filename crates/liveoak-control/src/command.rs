@@ -120,7 +120,7 @@ async fn collect(mut results: mpsc::UnboundedReceiver<StepResult>, within: Optio
 fn result(server: &Server, step: &PlannedStep, results: &Results) -> CommandResult {
     let convert = Converter::new(&server.tree, server.recorder.run);
     let before = step.attempt.0;
-    // The state of the child now; the outcome is replaced where the step was not carried out.
+    // The result with the present state of the child. Its outcome is replaced if the step was not carried out.
     let now = || {
         let nothing = Ok(liveoak_runtime::Outcome::Ignored);
         convert.result(&step.path, before, &nothing)

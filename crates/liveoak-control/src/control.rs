@@ -125,8 +125,8 @@ impl OpenControl {
         self.listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok())
     }
 
-    /// Starts the server of a tree, on a thread of its own. Called in [`Supervisor::on_begin`], it records everything from the
-    /// first event on; later, it records what comes from then on.
+    /// Starts the server of a tree, on a thread of its own. If it is called in [`Supervisor::on_begin`], it records
+    /// everything from the first event on. If it is called later, it records only what follows.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be created. Nothing is left open then.
@@ -246,7 +246,7 @@ impl fmt::Display for ControlError {
 
 impl std::error::Error for ControlError {}
 
-/// A running control server. It ends with the tree. When this value is dropped before, it goes on.
+/// A running control server. It ends with the tree; a drop of this value does not end it.
 #[derive(Debug)]
 pub struct ControlServer {
     socket: PathBuf,

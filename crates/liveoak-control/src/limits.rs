@@ -1,4 +1,4 @@
-//! The bounds of the server. Each keeps a slow or hostile client from holding what others need.
+//! The bounds of the server. Each prevents a slow or hostile client from using up what others need.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long the server goes on after the end of the tree, so that answers and streams reach their readers.
 pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a connection that has asked nothing yet may still ask after the end of the tree.
+/// How long a connection without a request so far may still send one after the end of the tree.
 pub(crate) const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(200);
 
 /// The most series of one metric. Further children are counted together, as the path `other`.

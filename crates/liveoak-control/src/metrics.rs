@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What events add up to.
+/// The counts of the events so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters(Mutex<Counts>);
 
@@ -29,7 +29,7 @@ struct Counts {
 struct OfChild {
     restarts: BTreeMap<&'static str, u64>,
     exits: BTreeMap<&'static str, u64>,
-    /// The class of the last exit, which a restart follows.
+    /// The class of the last exit. A restart that follows is counted under this class.
     last: &'static str,
     ready_seconds: Option<f64>,
     stop_seconds: Option<f64>,

@@ -58,7 +58,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Makes the recorder of a run whose first event that is recorded has the number `first`.
+    /// Makes the recorder of a run. `first` is the number of the first event that is recorded.
     pub(crate) fn new(run: u64, first: u64) -> Arc<Self> {
         let events = Ring::new(first, KEPT_EVENTS, KEPT_EVENT_BYTES);
         let lines = Ring::new(1, KEPT_LINES, KEPT_LINE_BYTES);

@@ -35,7 +35,8 @@ pub(crate) fn find<'a>(method: &hyper::Method, path: &'a str) -> Found<'a> {
     other.map_or(Found::Nothing, Found::Other)
 }
 
-/// Returns what stands for `{path}` if the path of a request matches that of a route: the empty text for a route without it.
+/// Returns the text at the place of `{path}`, if the path of a request matches that of a route. The text is empty if the
+/// route has no `{path}`.
 fn tail<'a>(route: &str, path: &'a str) -> Option<&'a str> {
     match route.strip_suffix("{path}") {
         Some(before) => path.strip_prefix(before).filter(|tail| !tail.is_empty()),

@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long the server rests when the system has no more descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// How long the server looks for callers that came with the end of the tree.
+/// How long the server looks for connections that were made just before the end of the tree.
 const LAST_CALL: Duration = Duration::from_millis(5);
 
 /// What a server listens on.
@@ -175,7 +175,7 @@ impl Serving {
                 _ = connection.as_mut() => return,
                 _ = finishing.wait_for(|finishing| *finishing) => {}
             }
-            // A first request that is on its way is answered; hyper would close a connection without one at once.
+            // Wait for a first request that is on its way: hyper would immediately close a connection without a request.
             tokio::select! {
                 _ = connection.as_mut() => return,
                 _ = asked.wait_for(|asked| *asked) => {}

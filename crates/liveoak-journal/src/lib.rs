@@ -8,7 +8,7 @@
 
 //! * [`LogNotice`], [`LogStatus`] – what happened to a log, as values for the program to print.
 //!
-//! A log is a row of files that are only appended to. Each record has a checksum and a length, so a file that was cut or
+//! A log is a series of files that are only appended to. Each record has a checksum and a length, so a file that was cut or
 //! changed anywhere loses only the records at that place. No log is ever repaired: readers skip what is damaged.
 //!
 //! A disk that is slow, full or read-only costs history. It never makes a caller wait, except one that asks for

@@ -1,6 +1,6 @@
 //! The files of a log: their names, their first frame, and reading one of them.
 //!
-//! A log is a row of segment files, `KIND-vFORMAT-NUMBER-SALT.log`. Segments are only appended to, and the oldest ones are
+//! A log is a series of segment files, `KIND-vFORMAT-NUMBER-SALT.log`. Segments are only appended to, and the oldest ones are
 //! removed. The first frame of a segment sums up the segment before it, so that a reader can skip it. All of this only
 //! saves time: each record also stands for itself.
 

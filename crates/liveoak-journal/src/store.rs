@@ -307,7 +307,7 @@ impl Store {
         active.end += end as u64;
         self.buffer.clear();
         if result.is_err() {
-            // Not needed for reading, but the room is of use to others.
+            // Readers do not need this, but it frees disk space.
             let _ = active.file.set_len(active.end);
         }
         result

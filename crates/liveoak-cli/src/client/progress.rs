@@ -60,7 +60,7 @@ pub(crate) async fn waiting<T>(
     }
 }
 
-/// Says what is waited for, now and then, for ever.
+/// Prints what is waited for, from time to time. Never returns.
 async fn tell(server: &Server, watched: Watched) {
     let began = Instant::now();
     let mut told: Option<(String, Instant)> = None;

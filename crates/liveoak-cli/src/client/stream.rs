@@ -64,7 +64,7 @@ async fn programs(server: &Server, asked: Vec<String>) -> Result<Vec<String>, Fa
             patterns.push(path);
             continue;
         }
-        // Also says so if there is no such child.
+        // This fails with the right message if there is no such child.
         let child: Child = server.get(&route_of("/v1/children/{path}", &path)).await?;
         patterns.push(if child.is_parent() { format!("{}/**", child.path) } else { child.path });
     }
