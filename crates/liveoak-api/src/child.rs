@@ -33,7 +33,7 @@ wire! {
     pub enum Health {
         /// It does its work.
         Healthy,
-        /// It works badly, or not yet, or not any more by wish.
+        /// It works badly, is not ready, or was stopped by a command.
         Degraded,
         /// It does not do its work.
         Unhealthy,

@@ -200,7 +200,7 @@ wire! {
         Ready,
         /// It runs.
         Running,
-        /// It is down by wish, or has ended for good.
+        /// It is down: stopped, not wanted, paused, quarantined, or ended for good.
         Stopped,
         /// It has ended with success, for good.
         Completed,

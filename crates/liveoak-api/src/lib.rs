@@ -10,7 +10,7 @@
 //! - [`Report`]: how a tree has ended
 //! - [`Login`]: how a browser gets in
 //! - [`Problem`]: why a request was refused
-//! - [`convert`] (feature `convert`): makes these types of the library's values; no other file does
+//! - [`convert`] (feature `convert`): converts the library's values to these types; no other file does
 //!
 //! Rules of the wire: moments are RFC 3339 in UTC with milliseconds ([`Timestamp`]); lengths of time are seconds as numbers, in
 //! fields that end in `_s`; paths are `/tree/child`. A client ignores fields that it does not know. A server refuses them.

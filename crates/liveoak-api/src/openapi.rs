@@ -162,7 +162,7 @@ fn responses(route: &Route) -> Value {
     Value::Object(responses)
 }
 
-/// Returns the codes that a route may answer, with those that every route may.
+/// Returns the problem codes of a route, including those that every route may answer.
 fn problems_of(route: &Route) -> impl Iterator<Item = &'static str> {
     const ALWAYS: &[&str] = &[
         "bad-request",

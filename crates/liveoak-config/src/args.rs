@@ -66,8 +66,8 @@ pub(crate) fn read<A: DeserializeOwned>(args: &Args) -> Result<A, Vec<Fault>> {
             Err(fault) => Fault { steps: Some(fault.steps.unwrap_or_default()), ..fault },
         };
         let mut faults = state.faults.borrow_mut();
-        // A stand-in that the type refuses shows nothing about the arguments. If it is not known which value the type
-        // refuses, it may be a stand-in.
+        // If the type refuses a stand-in, that is no error of the arguments. If it is not known which value the type
+        // refuses, that value may be a stand-in.
         let may_stand_in = !faults.is_empty() && matches!(fault.problem, Problem::Inside { .. });
         let stands_in = may_stand_in || faults.iter().any(|known| known.stands_in_for(&fault));
         if !stands_in {

@@ -85,10 +85,10 @@ fn child(from: &ChildConfig, finish: &dyn Fn(Program) -> Program) -> Child {
     }
 }
 
-/// Returns a child of a kind. The file sets what it can say; the rest is what the kind has set.
+/// Returns a child of a kind. What the file can declare comes from the file; all other settings are those of the kind.
 fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
     from.kind.child(name, &from.args).map_spec(|own| ChildSpec {
-        // The file decides whether keeping has an effect: it is not written for this child.
+        // With this file, `keep` may have no effect. That is no error, because the kind cannot know the file.
         written: Written { keep: false, ..own.written },
         restart: spec.restart,
         backoff: spec.backoff,
@@ -102,7 +102,8 @@ fn of_kind(name: &str, from: &KindConfig, spec: &ChildSpec) -> Child {
         stop_within: from.stop_within.unwrap_or(own.stop_within),
         unready_for: from.unready_for.unwrap_or(own.unready_for),
         description: described(spec.description.as_deref(), own.description),
-        // The file says what it has read; the rest is the kind's, or comes from the defaults when the tree is built.
+        // What the file has set keeps its source. The other sources are those of the kind, so that defaults can still
+        // apply.
         sources: Sources {
             restart: spec.sources.restart,
             backoff: spec.sources.backoff,
@@ -119,7 +120,7 @@ fn own_if(is_own: bool) -> Source {
     if is_own { Source::Own } else { Source::BuiltIn }
 }
 
-/// Returns what the file says of a child of a kind, and what the kind says where the file says nothing.
+/// Returns the description of a child of a kind: each part from the file, or from the kind if the file has none.
 fn described(file: Option<&Description>, kind: Option<Arc<Description>>) -> Option<Arc<Description>> {
     let Some(file) = file else { return kind };
     let kind = kind.map(|kind| (*kind).clone()).unwrap_or_default();

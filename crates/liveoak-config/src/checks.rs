@@ -76,8 +76,8 @@ impl Reader<'_> {
         Some(spec)
     }
 
-    /// Reads the only probe of `table`, the value of `node`, for a program that runs in the folder. The duration is the
-    /// longest that a delay may take.
+    /// Reads the only probe of `table`, which is the value of `node`, for a program that runs in `cwd`. `longest` is the
+    /// longest delay that is allowed.
     pub(crate) fn one_probe(
         &mut self,
         node: &Node<'_>,

@@ -100,7 +100,7 @@ pub struct KindConfig {
     pub manual: Option<bool>,
     /// How long it is not ready any more before it is asked to stop, if the file says so.
     pub unready_for: Option<Duration>,
-    /// The number of replicas, as of [`ProgramConfig::replicas`].
+    /// The number of replicas, as in [`ProgramConfig::replicas`].
     pub replicas: u16,
     /// The arguments of the second replica and of those after it, if `{replica}` makes them different from those of the
     /// first one; else empty.

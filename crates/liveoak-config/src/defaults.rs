@@ -3,8 +3,8 @@
 //! A child takes each setting from the nearest table that has it: its own table, then its role, then the `[defaults]` of its
 //! supervisor, then those of the supervisors above, up to the top level of the file. The core resolves what is part of a
 //! spec ([`ChildSpec::resolve`](liveoak_core::ChildSpec::resolve)); this file resolves what is part of a command. `stop`
-//! and `output` are merged key by key; `limit` and `backoff` replace as a whole. `stop`, `start_within` and `output` apply
-//! to programs only.
+//! and `output` are merged key by key; a `limit` or a `backoff` is replaced as a whole. `start_within` and the times of
+//! `stop` apply to programs and to children of a kind; the rest of `stop`, and `output`, to programs only.
 
 use crate::keys::GIVE_UP;
 use liveoak_core::{Above, ChildSpec};

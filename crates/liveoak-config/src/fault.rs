@@ -177,7 +177,7 @@ fn plain(expected: &str) -> String {
 }
 
 impl Fault {
-    /// Marks the error of a table that is about one of its values, because the table itself is what was expected.
+    /// Marks the error of a table as one about a value in it: the table itself has the expected type.
     pub(crate) fn somewhere_inside(self) -> Self {
         match self.problem {
             Problem::Type { found, expected } if self.steps.is_none() && found != A_TABLE => {

@@ -115,9 +115,9 @@ keys! {
         backoff: || json!({ "anyOf": [types::table_schema(&BACKOFF), { "const": false, "description": "None." }] });
         /// How many restarts of each child alone are too many. It replaces the limit of a `defaults` above.
         limit: || types::table_schema(&LIMIT);
-        /// The deadline of the start. For programs only.
+        /// The deadline of the start. For programs and for children of a kind.
         start_within: types::duration_schema;
-        /// How the programs are stopped. Merged key by key. For programs only.
+        /// How the programs are stopped. Merged key by key. The times also apply to children of a kind.
         stop: || types::table_schema(&PROGRAM_STOP);
         /// How the output of the programs is read. Merged key by key. For programs only.
         output: || types::table_schema(&OUTPUT);

@@ -42,7 +42,7 @@ impl Reader<'_> {
         let args = self.args(table, kind.as_ref(), (1, replicas));
         let mut others = Vec::new();
         for number in 2..=replicas {
-            // As for programs: what is the same for all replicas is read once, and so is what is wrong.
+            // As for programs: arguments that are the same for all replicas are read once, so their errors are shown once.
             let differ = Filled::new(table, number, replicas).has_any();
             if !differ || self.problems.count() > before || self.children > MAX_CHILDREN {
                 break;
@@ -111,7 +111,7 @@ impl Reader<'_> {
         None
     }
 
-    /// Reads the arguments of one replica of so many, and records what is wrong with them.
+    /// Reads the arguments of the replica `number` of `replicas`, and records what is wrong with them.
     fn args(&mut self, table: &Table<'_>, kind: Option<&Kind>, (number, replicas): (u16, u16)) -> Args {
         let filled = Filled::new(table, number, replicas);
         let table = filled.table(table);

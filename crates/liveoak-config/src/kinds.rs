@@ -92,7 +92,7 @@ impl Kinds {
         Self::default()
     }
 
-    /// Adds a kind whose children are tasks, as of [`Child::task`]. Each attempt gets arguments of its own.
+    /// Adds a kind whose children are tasks, like those of [`Child::task`]. Each attempt gets arguments of its own.
     ///
     /// # Panics
     /// When there is a kind of this name already, or the name is empty.
@@ -123,7 +123,7 @@ impl Kinds {
     }
 
     /// Adds a kind whose children `make` builds: services, threads, whole supervisors. The name that `make` gives the
-    /// child is replaced. Of the supervision of a child of a file, the child keeps what no key of the file sets.
+    /// child is replaced. If a file declares the child, the child keeps the settings for which the file has no key.
     ///
     /// # Panics
     /// As [`add`](Self::add).
@@ -137,7 +137,7 @@ impl Kinds {
     {
         let child = move |name: &str, args: &Args| match read::<A>(args) {
             Ok(args) => make(args).into().named(name),
-            // Only a type that reads the same arguments differently the next time comes here.
+            // Reached only if the type now refuses arguments that it has accepted before.
             Err(faults) => {
                 let faults = Arc::new(WrongArgs(faults));
                 Child::task(name, move |_| {

@@ -13,15 +13,16 @@
 //!
 //! The layers, lowest first. A module uses only its own layer and lower ones:
 //!
-//! - `bounds`, `duration`, `text`: bounds, durations, pieces of messages
+//! - `bounds`, `duration`, `text`, `secrets`: bounds, durations, pieces of messages, and what messages hide
 //! - `other_words`: the words of other tools for the keys and values
 //! - `types`, `start`, `keys`: the table of keys, and the JSON Schema made from it
 //! - `diagnostic`, `render`: errors as data, and how they look
-//! - `source`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
+//! - `source`, `stream`, `syntax`, `table`, `env_file`: from a path to text, from text to tables
 //! - `shell_syntax`: finds shell syntax in a command
 //! - `fault`, `stand_in`, `args`, `kinds`, `kind_value`: arguments as typed values, and the kinds that take them
 //! - `config`: the result; `defaults`: what children inherit; `reader`: the state of reading
-//! - `supervision`, `program`, `variables`, `kind`, `read_defaults`: the keys of a child and of `[defaults]`
+//! - `supervision`, `description`, `program`, `checks`, `variables`, `replica`, `kind`, `read_defaults`: the keys of a
+//!   child and of `[defaults]`
 //! - `modes`: the modes of the tree
 //! - `tree`: the root, supervisors and children
 //! - `spec_errors`: broken rules of the core, shown at their place in the file

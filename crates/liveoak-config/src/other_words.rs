@@ -140,7 +140,7 @@ other_words! {
         ["include" "includes" "extends" "import" "files"]
             => "there is no such key; every child is written out in this file";
         ["defaults" "default"]
-            => "a file cannot set defaults; write the keys at each child";
+            => "the key is `defaults`, as in: [defaults] and below it restart = \"transient\"";
         ["log" "logs" "loglevel" "logformat" "logging" "logfile" "loglocation"]
             => "the log is set on the command line: see `liveoak up --help`";
         ["networks" "volumes" "secrets" "configs"]

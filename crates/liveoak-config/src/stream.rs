@@ -18,7 +18,7 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 /// After how long a silence the wait is reported.
 const SAID_AFTER: Duration = Duration::from_secs(2);
 
-/// Is told once that a stream is waited for, with a sentence.
+/// Gets a sentence once, if a stream is waited for.
 pub(crate) type Tell<'a> = &'a dyn Fn(&str);
 
 /// How a stream is waited for.
@@ -33,7 +33,7 @@ pub(crate) struct Patience<'a> {
 }
 
 impl<'a> Patience<'a> {
-    /// Returns the patience with a stream of this name.
+    /// Returns how a stream of this name is waited for.
     pub(crate) fn with(name: &'a str, tell: Tell<'a>) -> Self {
         Self { name, silence: SILENCE, said_after: SAID_AFTER, tell }
     }
@@ -86,10 +86,10 @@ impl<'a> Patience<'a> {
         let limit = match (said, typed) {
             (false, _) => self.said_after,
             (true, false) => self.silence,
-            // Nothing but a byte ends the wait for a person.
+            // A wait for a person has no limit.
             (true, true) => return None,
         };
-        // A wait that is rounded down to nothing would look again and again.
+        // A wait that is rounded down to zero would be a busy loop.
         Some(limit.saturating_sub(silent).max(Duration::from_millis(1)))
     }
 

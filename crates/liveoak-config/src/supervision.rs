@@ -151,7 +151,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the `backoff` of a child; `false` is none.
+    /// Reads the `backoff` of a child; `false` means no backoff.
     pub(crate) fn backoff(&mut self, node: &Node<'_>) -> Option<Backoff> {
         let mut backoff = Backoff::default();
         let example = "backoff = { from = \"100ms\", to = \"30s\" }";

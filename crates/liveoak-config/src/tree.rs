@@ -219,7 +219,8 @@ impl Reader<'_> {
             self.count_children(replicas, node);
             form
         };
-        // Some of its own keys leave settings to its role, its criticality or the file: the end of a limit, the times of checks.
+        // The keys of the child may leave a `give_up` or the times of checks open. Its role, its criticality or the
+        // file sets them.
         self.defaults.resolve(&mut spec, is_supervisor);
         let line = self.line(node.key_span.start);
         let mut child = ChildConfig { name, line, spec, numbered: false, form };

@@ -29,7 +29,7 @@ fn answer(status: StatusCode, kind: &'static str, body: AnswerBody) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    // An answer shows one moment.
+    // An answer shows one moment, so it must not be cached.
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Programs write some of the text: no browser may take it for a page or a script, and no page of another origin may use it.
     answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

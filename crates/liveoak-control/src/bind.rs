@@ -1,8 +1,9 @@
-//! Where the socket of a tree is, and that no other tree has it.
+//! Chooses the socket of a tree, and makes sure that no other tree uses it.
 //!
-//! A locked file beside the socket says whose it is ([`Lock`]). A second one stands for the file that declares the tree, whatever
-//! the tree is called. Both locks are taken before the socket is looked at, so of two starts only one goes on. A socket is
-//! replaced only if nothing answers there, so a live one whose lock file was removed stays.
+//! A locked file beside the socket names the process that owns the socket ([`Lock`]). A second lock belongs to the file
+//! that declares the tree, whatever the name of the tree. Both locks are taken before the socket is looked at, so of
+//! two starts only one goes on. A socket is replaced only if nothing answers there, so a live one whose lock file was
+//! removed stays.
 
 use crate::lock::{Lock, Owner};
 use crate::socket::own_folder;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// The longest path of a socket (`sun_path` of unix(7), with its final zero).
 const MAX_PATH: usize = 107;
 
-/// What a tree is started from, for the question whether it runs already.
+/// What a tree is started from. This decides whether a second tree of it may run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// A file: it can run once at a time.
@@ -145,7 +146,7 @@ impl Bound {
     /// Makes the socket and its lock file again, if they have vanished, for example because a cleaner of `/tmp` has removed
     /// them. Returns the new listener, if the socket was made again.
     pub(crate) fn restore(&mut self) -> Option<UnixListener> {
-        // If another tree has taken the place meanwhile, it keeps it.
+        // If another tree has taken the path meanwhile, that tree keeps it.
         self.lock.restore();
         if std::fs::symlink_metadata(&self.path).is_ok() {
             return None;
@@ -158,7 +159,7 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        // The locks are held until after this. Another tree may have taken the place of a socket that was removed.
+        // The locks are held until after this. Another tree may have taken the path of a socket that was removed.
         if self.made.is_some() && inode(&self.path) == self.made {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -249,7 +250,7 @@ pub fn socket_of(pid: u32, wanted: Option<&Path>) -> Option<PathBuf> {
     sockets.into_iter().find(|socket| Lock::owner(&lock_path(socket)).is_some_and(|owner| owner.pid == pid))
 }
 
-/// Returns the file of the tree, or the program that contains it, that serves a socket, although it may not answer.
+/// Returns the file or the program of the tree that owns a socket, even if its server does not answer.
 #[must_use]
 pub fn file_of(socket: &Path) -> Option<PathBuf> {
     Lock::owner(&lock_path(socket)).map(|owner| PathBuf::from(owner.text))

@@ -1,7 +1,7 @@
 //! The handlers that change something: commands on children, modes, the end of the tree.
 //!
-//! A command is carried out by a task of its own. So it goes on when its caller goes away, and an answer that comes too late is
-//! only not waited for.
+//! A command is carried out by a task of its own. So it goes on when its caller disconnects, or stops waiting
+//! because the time for the answer is over.
 
 use crate::answer::{self, Answer};
 use crate::history::GivenCommand;
@@ -153,7 +153,7 @@ async fn collect(mut results: mpsc::UnboundedReceiver<StepResult>, within: Optio
 fn result(server: &Server, step: &PlannedStep, results: &Results) -> CommandResult {
     let convert = Converter::new(&server.tree, server.recorder.run);
     let before = step.attempt.0;
-    // The state of the child now; the outcome is replaced where the step was not carried out.
+    // The result with the present state of the child. Its outcome is replaced if the step was not carried out.
     let now = || {
         let nothing = Ok(liveoak_runtime::Outcome::Ignored);
         convert.result(&step.path, before, &nothing)

@@ -1,4 +1,4 @@
-//! What is wanted of the control server, and the thread that runs it.
+//! The settings of the control server, and the thread that runs it.
 
 use crate::apply::Scaled;
 use crate::bind::{BindError, Bound, Identity};
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 /// is refused because the runtime is blocked, so that the refusal names the culprit.
 const LONGEST_POLL: Duration = Duration::from_millis(700);
 
-/// What is wanted of the control server of a tree.
+/// The settings of the control server of a tree.
 ///
 /// Default: a unix socket that only this user can open, at `$XDG_RUNTIME_DIR/liveoak/NAME.sock` or, without that folder, at
 /// `/tmp/liveoak-UID/NAME.sock`; `NAME` is the name of the tree. A second run of the same program gets `NAME-PID.sock`. No TCP.
@@ -128,7 +128,7 @@ impl Control {
     /// [`OpenControl::serve`] answers them.
     ///
     /// # Errors
-    /// When the socket, the TCP address or the token file cannot be had. Nothing is left open then.
+    /// When the socket, the TCP address or the token file cannot be opened. Nothing is left open then.
     pub fn open(self, name: &str) -> Result<OpenControl, ControlError> {
         let identity = self.identity()?;
         let (bound, unix) = Bound::open(name, &identity, self.socket.as_deref())?;
@@ -224,7 +224,7 @@ impl OpenControl {
     /// first event on; later, it records what comes from then on.
     ///
     /// # Errors
-    /// When the thread or its runtime cannot be had. Nothing is left open then.
+    /// When the thread or its runtime cannot be created. Nothing is left open then.
     pub fn serve(self, tree: &TreeHandle) -> Result<ControlServer, ControlError> {
         let (socket, address) = (self.socket().to_path_buf(), self.address());
         let Self { listeners, access, file, history, problem: _, reader } = self;
@@ -374,7 +374,7 @@ impl fmt::Display for ControlError {
 
 impl std::error::Error for ControlError {}
 
-/// A running control server. It ends with the tree. When this value is dropped before, it goes on.
+/// A running control server. It ends with the tree; a drop of this value does not end it.
 #[derive(Debug)]
 pub struct ControlServer {
     socket: PathBuf,

@@ -22,7 +22,7 @@ pub(crate) async fn healthz(server: &Server, is_trusted: bool) -> Answer {
         return verdict(Ok(()), is_trusted);
     }
     let snapshot = server.tree.snapshot();
-    // Those who inherit their health from a child below are not the cause.
+    // A supervisor that has its health from a child below is not the cause.
     let is_culprit = |view: &&ChildView| {
         let below = view.children.iter().any(|child| child.health == Health::Unhealthy);
         view.health == Health::Unhealthy && !below

@@ -1,4 +1,4 @@
-//! The bounds of the server. Each keeps a slow or hostile client from holding what others need.
+//! The bounds of the server. Each prevents a slow or hostile client from using up what others need.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long the server goes on after the end of the tree, so that answers and streams reach their readers.
 pub(crate) const FINISH_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a connection that has asked nothing yet may still ask after the end of the tree.
+/// How long a connection without a request so far may still send one after the end of the tree.
 pub(crate) const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(200);
 
 /// How long the answer to a command waits for the disk. A disk that takes longer gets the record later, or never.

@@ -1,4 +1,4 @@
-//! Lock files: whose a socket is.
+//! Lock files: which process owns a socket.
 //!
 //! The lock ends with the process, however it ends.
 
@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often a lock is tried that another process has. A process that only looks has it for a moment.
+/// How often a lock that another process holds is tried. A process that only checks a lock holds it for a moment.
 const TRIES: u32 = 20;
 
 /// The time between two tries.
@@ -26,7 +26,7 @@ pub(crate) struct Lock {
     text: OsString,
 }
 
-/// Who has a lock.
+/// The owner of a lock.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owner {
     /// The process; 0 if it has not said so.
@@ -68,7 +68,7 @@ impl Lock {
         }
         if let Ok(Ok(mut again)) = Self::take(&self.path, &self.text) {
             std::mem::swap(self, &mut again);
-            // What remains is the lock of a file that is gone: nothing is removed with it.
+            // `again` now holds the lock of the file that is gone. Its drop removes nothing.
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What events add up to.
+/// The counts of the events so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counters(Mutex<Counts>);
 
@@ -29,7 +29,7 @@ struct Counts {
 struct OfChild {
     restarts: BTreeMap<&'static str, u64>,
     exits: BTreeMap<&'static str, u64>,
-    /// The class of the last exit, which a restart follows.
+    /// The class of the last exit. A restart that follows is counted under this class.
     last: &'static str,
     ready_seconds: Option<f64>,
     stop_seconds: Option<f64>,
@@ -208,7 +208,7 @@ fn gauges(snapshot: &Snapshot) -> BTreeMap<String, Gauges> {
 }
 
 fn add(to: &mut Gauges, view: &ChildView, now: Time) {
-    // A group itself is counted by its members.
+    // A group with members is not counted itself: its path has the counts of the members.
     if !(is_parent(view) && view.spec.body == BodyKind::Group && !view.children.is_empty()) {
         *to.states.entry(state(&view.state).as_str()).or_default() += 1;
         to.ready += u64::from(view.ready);

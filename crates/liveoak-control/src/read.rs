@@ -125,7 +125,8 @@ fn is_reached(view: &ChildView, wanted: WaitFor) -> bool {
     }
 }
 
-/// Returns a length of time of the wire. A negative or absurd one is the nearest that exists.
+/// Returns a length of time of the wire. A negative one becomes zero, and one that is too long the longest that is
+/// allowed.
 pub(crate) fn duration(seconds: f64) -> Duration {
     const LONGEST: f64 = 1e9;
     Duration::from_secs_f64(seconds.clamp(0.0, LONGEST))

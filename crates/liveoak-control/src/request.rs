@@ -263,7 +263,7 @@ pub(crate) async fn read_body(
     Ok(read.into())
 }
 
-/// Returns the known name that is most like `name`, if one is much like it.
+/// Returns the known name that is most similar to `name`, if one is similar enough.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = known.map(|known| (strsim::jaro_winkler(name, known), known));
     let best = likeness.max_by(|(a, _), (b, _)| a.total_cmp(b));

@@ -64,7 +64,7 @@ impl<T> Ring<T> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a value with the next number. `make` makes the value of its number.
+    /// Adds a value with the next number. `make` returns the value for its number.
     pub(crate) fn push(&self, bytes: usize, make: impl FnOnce(u64) -> T) {
         let mut kept = self.kept();
         let number = kept.next;
@@ -126,7 +126,7 @@ impl<T> Ring<T> {
     pub(crate) fn read(&self, from: u64, max: usize) -> Batch<T> {
         let kept = self.kept();
         let first = kept.entries.front().map_or(kept.next, |entry| entry.first);
-        // The numbers grow, so the place is found by halving.
+        // The numbers grow, so a binary search finds the place.
         let at = kept.entries.partition_point(|entry| entry.last < from);
         let entries: Vec<_> = kept.entries.iter().skip(at).take(max).map(Arc::clone).collect();
         let next = entries.last().map_or(kept.next.max(from), |entry| entry.last + 1);

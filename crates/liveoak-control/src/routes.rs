@@ -19,7 +19,7 @@ pub(crate) enum Found<'a> {
     Nothing,
 }
 
-/// Finds a route. A request for the head of an answer counts as one for the answer.
+/// Finds a route. A HEAD request counts as a GET request.
 pub(crate) fn find<'a>(method: &hyper::Method, path: &'a str) -> Found<'a> {
     let matching = ROUTES.iter().filter_map(|route| tail(route.path, path).map(|tail| (route, tail)));
     let mut other = None;
@@ -36,7 +36,8 @@ pub(crate) fn find<'a>(method: &hyper::Method, path: &'a str) -> Found<'a> {
     other.map_or(Found::Nothing, Found::Other)
 }
 
-/// Returns what stands for `{path}` if the path of a request matches that of a route: the empty text for a route without it.
+/// Returns the text at the place of `{path}`, if the path of a request matches that of a route. The text is empty if the
+/// route has no `{path}`.
 fn tail<'a>(route: &str, path: &'a str) -> Option<&'a str> {
     match route.strip_suffix("{path}") {
         Some(before) => path.strip_prefix(before).filter(|tail| !tail.is_empty()),

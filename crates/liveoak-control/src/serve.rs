@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long the server rests when the system has no more descriptors.
 const REST: Duration = Duration::from_millis(100);
 
-/// How long the server looks for callers that came with the end of the tree.
+/// How long the server looks for connections that were made just before the end of the tree.
 const LAST_CALL: Duration = Duration::from_millis(5);
 
 /// What a server listens on.
@@ -104,7 +104,7 @@ impl Serving {
                 () = any_ended(&mut self.connections) => {}
             }
         }
-        // A caller that ends the server with the tree wants the last events to reach their readers.
+        // If the tree has ended too, its last events must still reach their readers.
         if self.server.tree.final_report().is_none() {
             recording.abort();
         } else if !recording.is_finished() {
@@ -125,14 +125,14 @@ impl Serving {
         let _ = tokio::time::timeout(FINISH_WITHIN, finished).await;
     }
 
-    /// Accepts the callers that the system has already let in: to them the tree was there.
+    /// Accepts the connections that the system has already established: their callers connected before the end.
     async fn begin_those_that_wait(&mut self, finishing: &watch::Receiver<bool>) {
         for _ in 0..MAX_CONNECTIONS {
             tokio::select! {
                 biased;
                 Ok((stream, _)) = self.unix.accept() => self.begin_unix(stream, finishing),
                 Ok(stream) = accept(self.tcp.as_ref()) => self.begin(stream, Peer::Tcp, finishing),
-                // Long enough for the runtime to ask the system who has come.
+                // Long enough for the runtime to ask the system for connections.
                 () = tokio::time::sleep(LAST_CALL) => return,
             }
         }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::mpsc;
 
-/// The header with which a reader goes on where it was.
+/// The header with which a reader continues after the last entry that it has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Answers with the events of the tree.

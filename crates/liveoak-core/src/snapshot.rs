@@ -74,7 +74,7 @@ pub struct ChildView {
     pub started: Option<Time>,
     /// The number of its last attempt; 0 if none was begun.
     pub attempt: Attempt,
-    /// The time until it is asked to stop, while its stop has begun but it is only not ready any more
+    /// The time until it is asked to stop, during its drain: its stop has begun, but so far it is only not ready any more
     /// ([`ChildSpec::unready_for`]).
     pub asked_in: Option<Duration>,
     /// The time until its trial attempt, if it is quarantined and its limit has a `retry_after`.

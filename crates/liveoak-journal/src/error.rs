@@ -7,7 +7,7 @@ use std::{error, fmt, io};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process holds the folder. This is no damage.
+    /// Another process holds the folder. Nothing is damaged.
     Locked {
         /// The path of the folder.
         path: PathBuf,

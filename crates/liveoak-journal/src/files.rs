@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most names that are kept because something was wrong with what they name.
+/// How many files of one name are kept under other names, because they were in the way.
 const MAX_SET_ASIDE: u32 = 8;
 
 /// An open folder that readers and the writer of a log share. It is replaced when the folder was removed.

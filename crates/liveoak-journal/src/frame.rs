@@ -61,7 +61,7 @@ pub(crate) fn next(bytes: &[u8], salt: u32, offset: u64, end: bool) -> Step<'_> 
     }
 }
 
-/// Reads fewer bytes than a head has. Behind a line break, reading can begin anew.
+/// Reads fewer bytes than a head has. Reading can continue behind a line break.
 fn short(bytes: &[u8], end: bool) -> Step<'_> {
     if end && bytes.contains(&b'\n') { skip(bytes, end) } else { Step::Unfinished }
 }

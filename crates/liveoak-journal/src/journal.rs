@@ -16,11 +16,12 @@ use std::time::Duration;
 pub(crate) const KIND: &str = "journal";
 /// The bytes of records that wait for the disk. While the disk refuses, up to twice as many wait.
 pub(crate) const MAX_JOURNAL_QUEUE: usize = 8 * 1024 * 1024;
-/// After how long records are on disk that no call waits for.
+/// The longest time until a record is on disk, if no call waits for it.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
-/// A checkpoint is due after records of so many bytes, unless the last checkpoint was large.
+/// A checkpoint is due after this many bytes of records, unless the last checkpoint was large.
 const CHECKPOINT_EVERY: u64 = 512 * 1024;
-/// A checkpoint is due after records of so many times its own size. So checkpoints take a fifth of the journal at most.
+/// After a large checkpoint, the next one is due after this many times its size of records. So checkpoints take a fifth
+/// of the journal at most.
 const CHECKPOINT_SHARE: u64 = 4;
 
 /// When an append returns.

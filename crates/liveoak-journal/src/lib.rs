@@ -2,17 +2,17 @@
 //!
 //! * [`Folder`] – the folder of one tree. One process at a time holds it; each opening begins a new run.
 //! * [`Journal`] – appends [`Record`]s, durable or soon. A thread of its own writes, behind a bounded queue.
-//! * [`JournalReader`] – reads records by number, time, path and kind, also while the tree writes and when it is gone.
+//! * [`JournalReader`] – reads records by number, time, path and kind, while the tree writes and after it has ended.
 //! * [`JournalReader::at`] – the state of the tree at a moment.
 //! * [`OutputLog`], [`OutputReader`] – the same for the lines of the children.
 
 //! * [`LogNotice`], [`LogStatus`] – what happened to a log, as values for the program to print.
 //!
-//! A log is a row of files that are only appended to. Each record has a checksum and a length, so a file that was cut or
+//! A log is a series of files that are only appended to. Each record has a checksum and a length, so a file that was cut or
 //! changed anywhere loses only the records at that place. No log is ever repaired: readers skip what is damaged.
 //!
 //! A disk that is slow, full or read-only costs history. It never makes a caller wait, except one that asks for
-//! [`Durability::Durable`], and that one only as long as it has said.
+//! [`Durability::Durable`], and that caller only as long as it allows.
 
 mod crc;
 mod disk;

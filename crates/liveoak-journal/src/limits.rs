@@ -8,7 +8,7 @@ pub const DEFAULT_BYTES: u64 = 64 * 1024 * 1024;
 pub const DEFAULT_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The smallest bound of a log. A smaller one counts as this.
 pub const MIN_BYTES: u64 = 64 * 1024;
-/// A log consists of about so many segments: the oldest history is removed in pieces of this part.
+/// A log consists of about this many segments. The oldest history is removed by whole segments.
 const PARTS: u64 = 16;
 
 /// How much history a log keeps. What is older or does not fit is removed, oldest first.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 /// The longest line that is kept. The rest of a longer one is left out.
 pub const MAX_LINE_BYTES: usize = 20 * 1024;
-/// The longest path that is kept of a line.
+/// The longest path that is kept with a line.
 const MAX_PATH: usize = 3 * 1024;
 
 /// Where a line was written to.

@@ -172,7 +172,7 @@ impl OutputReader {
         let listing = Listing::new(&self.dir, KIND)?;
         let mut room = MAX_LAST_BYTES;
         for (at, (_, summary)) in listing.segments.iter().enumerate().rev() {
-            // Nothing older than a segment can be of a later run, or of an attempt that started later.
+            // This segment and older ones have no lines of later runs, and none of attempts that started after its last line.
             if let Some(summary) = summary {
                 open.retain(|(run, ..), at| {
                     let started = attempts[*at].started.map_or(0, millis);

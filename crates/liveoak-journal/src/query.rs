@@ -1,6 +1,6 @@
 //! Reading the journal: from a record or a time on, by path and kind, forward or the last ones.
 //!
-//! A reader takes no lock and needs no writer. It reads while the tree writes, and when the tree is gone.
+//! A reader takes no lock and needs no writer. It reads while the tree writes, and after the tree has ended.
 
 use crate::error::ReadError;
 use crate::files::{self, OpenDir};

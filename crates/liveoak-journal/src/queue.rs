@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long records wait for others, so that a row of them is one write.
+/// How long records wait for others, so that several of them become one write.
 const LINGER: Duration = Duration::from_millis(10);
-/// So many bytes are written at once, without waiting for more.
+/// This many bytes are written at once, without waiting for more.
 const ENOUGH: usize = 256 * 1024;
 /// What a record costs in the queue beside its payload.
 const ITEM: usize = 64;
@@ -89,7 +89,7 @@ impl Drop for Answer {
 #[derive(Debug)]
 pub(crate) enum Task {
     Write(Item),
-    /// Gives the answer when all before is written; with `sync`, when it is on disk.
+    /// Gives the answer when everything before it is written; with `sync`, when that is on disk.
     Wait {
         answer: Answer,
         sync: bool,
@@ -136,7 +136,7 @@ impl State {
     }
 }
 
-/// See the head of this file.
+/// The bounded queue of a log. The header of this file has its rules.
 pub(crate) struct Queue {
     state: Mutex<State>,
     /// Wakes the writer.

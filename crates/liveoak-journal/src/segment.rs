@@ -1,6 +1,6 @@
 //! The files of a log: their names, their first frame, and reading one of them.
 //!
-//! A log is a row of segment files, `KIND-vFORMAT-NUMBER-SALT.log`. Segments are only appended to, and the oldest ones are
+//! A log is a series of segment files, `KIND-vFORMAT-NUMBER-SALT.log`. Segments are only appended to, and the oldest ones are
 //! removed. The first frame of a segment sums up the segment before it, so that a reader can skip it. All of this only
 //! saves time: each record also stands for itself.
 
@@ -222,9 +222,9 @@ pub(crate) fn last_run(dir: &OwnedFd, kind: &str) -> u64 {
 pub(crate) enum Scan {
     /// A frame; its payload is [`SegmentReader::payload`].
     Frame,
-    /// So many bytes that are no frame.
+    /// This many bytes that are no frame.
     Damage(u64),
-    /// The end of the file, behind so many bytes that are unfinished. Reading may continue later from here.
+    /// The end of the file, after this many bytes of an unfinished frame. Reading may continue later from here.
     End { unfinished: u64 },
 }
 

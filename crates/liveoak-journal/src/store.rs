@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The most files of a log.
 pub(crate) const MAX_SEGMENTS: usize = 256;
-/// So many bytes are collected before they are written.
+/// This many bytes are collected before they are written.
 const WRITE_AT_ONCE: usize = 1024 * 1024;
 
 /// A complete segment.
@@ -58,7 +58,7 @@ impl Active {
     }
 }
 
-/// See the head of this file.
+/// The segments of a log, as its writer sees them. The header of this file has the rules.
 pub(crate) struct Store {
     kind: &'static str,
     folder: Folder,
@@ -85,7 +85,7 @@ pub(crate) fn millis(time: SystemTime) -> u64 {
     u64::try_from(since).unwrap_or(u64::MAX)
 }
 
-/// Returns the time of so many milliseconds since 1970.
+/// Returns the time at this many milliseconds since 1970.
 pub(crate) fn moment(millis: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
 }
@@ -219,7 +219,7 @@ impl Store {
         self.remove_beyond(size + self.buffer.len() as u64)
     }
 
-    /// Removes the oldest segments until so many more bytes fit.
+    /// Removes the oldest segments until this many more bytes fit into the bound.
     fn remove_beyond(&mut self, more: u64) -> io::Result<()> {
         while self.size() + more > self.limits.bytes() || self.kept.len() >= MAX_SEGMENTS {
             let Some(oldest) = self.kept.front() else { return Ok(()) };
@@ -307,7 +307,7 @@ impl Store {
         active.end += end as u64;
         self.buffer.clear();
         if result.is_err() {
-            // Not needed for reading, but the room is of use to others.
+            // Readers do not need this, but it frees disk space.
             let _ = active.file.set_len(active.end);
         }
         result

@@ -38,7 +38,7 @@ impl Listing {
         self.segments.retain(|(_, summary)| !summary.as_ref().is_some_and(&skip));
     }
 
-    /// Returns the last things that `read` makes of payloads, oldest first: `count` at most, of `most_bytes` bytes.
+    /// Returns the last values that `read` makes from payloads, oldest first: `count` at most, of `most_bytes` bytes.
     pub(crate) fn last<T>(
         &self,
         count: usize,
@@ -86,7 +86,7 @@ pub(crate) struct Walk {
     current: Option<SegmentReader>,
     /// The number of the current or last segment.
     number: Option<u64>,
-    /// The current segment ended, and a later one was there before that.
+    /// `true` if the current segment has ended, and a later one existed before its end was read.
     is_complete: bool,
     /// The last bytes were damage too, so they count as one place.
     in_damage: bool,

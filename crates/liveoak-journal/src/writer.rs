@@ -177,7 +177,7 @@ struct Job {
     store: Store,
     clock: Clock,
     sync_every: Option<Duration>,
-    /// When the first record was written that is not known to be on disk.
+    /// When the oldest record that is not known to be on disk was written.
     written_since: Option<Instant>,
     /// The disk has refused; it is not asked again before this.
     not_before: Option<Instant>,

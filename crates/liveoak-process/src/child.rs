@@ -143,7 +143,7 @@ impl Program {
     }
 
     /// Sets how long an attempt may take to become ready. If it takes longer, the attempt has failed. Default: 30 s.
-    /// Refused without a probe and without a sibling to come after: nothing could take long then.
+    /// Refused without a probe and without an `after` sibling, because nothing could take long then.
     #[must_use]
     pub const fn start_within(mut self, within: Duration) -> Self {
         self.spec.set_start_within(within);

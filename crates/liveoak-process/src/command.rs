@@ -78,9 +78,9 @@ pub enum OutputMode {
     Null,
 }
 
-/// A list of words: the program, then its arguments. Every iterable value of words is one, such as `["sleep", "5"]`.
+/// A list of words: the program, then its arguments. Any collection of words can be used, such as `["sleep", "5"]`.
 ///
-/// A single string is none, because it would have to be split:
+/// A single string cannot, because it would have to be split:
 ///
 /// ```compile_fail,E0277
 /// liveoak_process::CommandLine::argv("sleep 5");

@@ -1,4 +1,4 @@
-//! Makes wire types of the library's values. No other module does.
+//! Converts the library's values to wire types. No other module does.
 //!
 //! A [`Converter`] belongs to one look at a tree: it knows the tree, its run, and the moment. `event` and `spec` hold
 //! the parts that are long.
@@ -21,7 +21,7 @@ use liveoak_runtime::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes wire types of the values of one tree.
+/// Converts the values of one tree to wire types.
 #[derive(Debug)]
 pub struct Converter<'a> {
     tree: &'a TreeHandle,

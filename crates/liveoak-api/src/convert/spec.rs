@@ -10,7 +10,7 @@ pub(super) fn window(of: lib::LimitUse, shared: bool) -> Window {
     Window { used: of.used, limit: of.limit, period_s: seconds(of.period), in_a_row: of.in_a_row, shared }
 }
 
-/// Returns a bound in seconds, or `None` for a bound that means none.
+/// Returns a bound in seconds, or `None` if the value means that there is no bound.
 fn bound(time: Duration) -> Option<f64> {
     (time != Duration::MAX).then(|| seconds(time))
 }

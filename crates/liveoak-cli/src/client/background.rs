@@ -23,7 +23,7 @@ use super::progress::{Watched, tell};
 use crate::args::UpArgs;
 use crate::{EXIT_FAILED, check};
 
-/// How often the caller looks how far the start is.
+/// The time between two looks at the progress of the start.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long one look may take.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);

@@ -36,7 +36,7 @@ pub(crate) async fn run(verb: &'static str, args: &CommandArgs) -> Done {
         if steps.len() > 1 && !args.yes {
             agree(verb, &steps)?;
         }
-        // A child that was named stays, so that a refusal is an error.
+        // A path that is not a pattern gets the command even if its step is `keep`, so that a refusal is an error.
         paths.retain(|path| !paths::is_pattern(path));
         let (keep, act): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| step.step == KEEP);
         paths.extend(act.into_iter().map(|step| step.path));

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_of_the_nearest_folder_above_is_chosen_and_only_readers_take_the_only_other_one() {
+    fn the_tree_of_the_nearest_folder_above_is_chosen_and_only_verbs_that_read_take_the_only_other_tree() {
         let both = found(&[("outer", "/p/liveoak.toml", "outer"), ("inner", "/p/a/x.toml", "inner")]);
         for access in [Access::Reads, Access::Changes] {
             assert_eq!(from_folder(&both, "/p/a/b/c", access), Ok("/run/inner.sock".to_owned()));

@@ -177,7 +177,7 @@ impl Server {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unconnected(&error))?;
         let (mut sender, connection) =
             handshake(TokioIo::new(stream)).await.map_err(|error| self.lost(&error))?;
-        // Ends with the connection, whose errors the answer has too.
+        // This task ends with the connection. Errors of the connection also reach the request below.
         tokio::spawn(connection);
         let request = request.header(HOST, "localhost").body(Full::new(body));
         let request = request.map_err(|error| RequestError::Strange(error.to_string()))?;

@@ -32,8 +32,8 @@ pub(crate) async fn while_open(text: String) -> Result<bool, Failure> {
     written.map_err(|error| Failure::failed(error.to_string()))?.map_err(Failure::from)
 }
 
-/// Returns when the reader of stdout has closed its end, which a verb without news would not see. Never returns if stdout is a
-/// file, or the system cannot tell.
+/// Returns when the reader of stdout has closed its end. A verb that has nothing to print would not notice it otherwise.
+/// Never returns if stdout is a file, or if the system cannot tell.
 pub(crate) async fn closed() {
     let watch = || {
         loop {

@@ -50,7 +50,7 @@ pub(crate) async fn waiting<T>(
     answer: impl Future<Output = T>,
 ) -> Result<T, Failure> {
     let goes_on = watched.goes_on();
-    // The lines never end, so the answer or Ctrl-C does.
+    // `tell` never completes, so only the answer or Ctrl-C ends this wait.
     let answer = race(answer, tell(server, watched));
     match race(answer, tokio::signal::ctrl_c()).await {
         Either::Left(Either::Left(answer)) => Ok(answer),
@@ -78,7 +78,8 @@ pub(crate) async fn tell(server: &Server, watched: Watched) {
     }
 }
 
-/// Returns what is waited for, after a key that stays the same while that does. `None` if there is nothing to say.
+/// Returns a line about what is waited for, after a key that changes only when what is waited for changes. `None` if
+/// there is nothing to say.
 async fn look(server: &Server, watched: &Watched) -> Option<(String, String)> {
     match watched {
         Watched::Nothing(what) => Some(((*what).to_owned(), (*what).to_owned())),
@@ -102,13 +103,13 @@ async fn look(server: &Server, watched: &Watched) -> Option<(String, String)> {
     }
 }
 
-/// Returns the line about children of which the first has not come to rest.
+/// Returns the line about the first child that is still starting, stopping or waiting, and the number of the others.
 async fn unsettled(server: &Server, mut children: Vec<Child>) -> Option<(String, String)> {
     let comes = |child: &Child| {
         matches!(child.state, State::Waiting | State::Starting | State::BackingOff | State::Stopping)
     };
     children.retain(comes);
-    // What waits for a sibling says less than the sibling.
+    // A child that waits explains less than the sibling that it waits for.
     children.sort_by_key(|child| (child.is_parent(), child.state == State::Waiting));
     explained(server, &children.first()?.path, children.len() - 1).await
 }

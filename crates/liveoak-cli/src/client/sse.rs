@@ -1,6 +1,6 @@
 //! Reads server-sent events (the WHATWG standard) out of the pieces in which they arrive.
 
-/// The longest event that is read, in bytes. A line of output has at most a part of this.
+/// The longest event that is read, in bytes. A line of output is much shorter.
 const MAX_EVENT: usize = 16 * 1024 * 1024;
 
 /// One event of a stream.

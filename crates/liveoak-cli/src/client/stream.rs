@@ -74,7 +74,7 @@ async fn programs(server: &Server, asked: Vec<String>) -> Result<Vec<String>, Fa
             patterns.push(path);
             continue;
         }
-        // Also says so if there is no such child.
+        // This fails with the right message if there is no such child.
         let child: Child = server.get(&route_of("/v1/children/{path}", &path)).await?;
         patterns.push(if child.is_parent() { format!("{}/**", child.path) } else { child.path });
     }
@@ -125,7 +125,7 @@ async fn show<I: Item>(server: &Server, wanted: Wanted, form: Form) -> Done {
     match race(race(printed, print::closed()), tokio::signal::ctrl_c()).await {
         Either::Left(Either::Left(done)) => done,
         Either::Left(Either::Right(())) => Ok(0),
-        // To end a stream that has no end is no failure.
+        // Ctrl-C is the ordinary end of a followed stream, so it is no failure.
         Either::Right(_) if follow => Ok(0),
         Either::Right(_) => Err(Failure::new(EXIT_INTERRUPTED, "interrupted")),
     }
@@ -178,7 +178,7 @@ impl<'a, I: Item> Printer<'a, I> {
             }
             self.wait_for_the_tree().await?;
             output::stderr("the connection broke; going on from there\n");
-            // Without an event before there was nothing to begin with.
+            // `Last-Event-ID` replaces `since`, unless no event has arrived yet.
             address = self.wanted.address(true, since.or(Some(begin)), None);
         }
     }

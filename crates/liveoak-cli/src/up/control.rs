@@ -23,7 +23,8 @@ pub(super) struct UpControl {
 }
 
 impl UpControl {
-    /// Opens the socket, unless the command line says otherwise. If none can be had, says so, and the tree runs without.
+    /// Opens the socket, unless the command line says otherwise. If none can be opened, reports it, and the tree runs
+    /// without.
     ///
     /// # Errors
     /// When the same file runs already.

@@ -26,7 +26,7 @@ pub(crate) enum Reason {
     Down,
     /// Until it is ready again: it runs, but it is not ready now.
     ReadyAgain,
-    /// Until it is asked to stop: it is not ready any more before.
+    /// Until it is asked to stop: it drains, so it is only not ready any more.
     Drain,
     /// Until it has stopped as asked.
     Stop,
@@ -210,7 +210,7 @@ impl Holders {
         let (name, condition) = match what {
             WaitingFor::Turn(name) | WaitingFor::RestartBackoff(name) => (name, Condition::Ready),
             WaitingFor::Edge(name, condition) => (name, *condition),
-            // The siblings that are starting name themselves.
+            // The siblings that are starting are found by themselves.
             WaitingFor::Nothing | WaitingFor::RestartStop | WaitingFor::Place => return,
         };
         let Some(sibling) = supervisor.children.iter().find(|other| other.path.name() == name.as_str())
@@ -225,7 +225,7 @@ impl Holders {
             ChildState::BackingOff { remaining } => {
                 self.add(sibling, Reason::Restart, both, Some(*remaining), Some(child));
             }
-            // Otherwise a program names itself, and the children of a supervisor name themselves.
+            // Otherwise the sibling itself is found, or the children below it if it is a supervisor.
             ChildState::Starting { remaining } if row.is_some() => {
                 self.add(sibling, Reason::Ready, both, *remaining, Some(child));
             }

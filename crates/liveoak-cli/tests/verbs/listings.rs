@@ -166,7 +166,7 @@ fn json_is_the_shape_of_the_interface() {
 }
 
 #[test]
-fn colours_are_for_terminals_and_for_those_who_force_them_unless_no_color_is_set() {
+fn colours_are_used_on_terminals_or_if_they_are_forced_unless_no_color_is_set() {
     let home = Home::new();
     let _shop = shop(&home, |_| None);
     let with =

@@ -23,7 +23,7 @@ pub(crate) fn ask(served: &Served, route: &str, host: &str, more: &str) -> (u16,
 }
 
 #[test]
-fn over_tcp_a_token_is_needed_but_for_the_two_verdicts() {
+fn over_tcp_every_route_except_healthz_and_readyz_needs_a_token() {
     let (served, token) = over_tcp();
     let bearer = format!("authorization: Bearer {token}\r\n");
     let host = "127.0.0.1:PORT";

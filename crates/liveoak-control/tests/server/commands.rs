@@ -52,7 +52,7 @@ fn a_command_is_answered_with_its_effect() {
 }
 
 #[test]
-fn what_needs_nothing_is_kept_and_said() {
+fn a_command_with_nothing_to_do_is_answered_as_kept_with_the_reason() {
     let served = Served::new(shop()).ready();
     let answer = post(&served.socket, "/v1/commands/start", &json!({ "paths": ["web"] }));
     assert_eq!((answer.status, outcomes(&answer.json())), (200, vec![one("/shop/web", "kept", 1)]));

@@ -19,7 +19,7 @@ struct CheckRun {
     /// the check does not run.
     at: Time,
     is_open: bool,
-    /// The time for the answer was prolonged once, because its end was seen late.
+    /// `true` if the time for the answer was prolonged, because its end was seen late. It is prolonged only once.
     prolonged: bool,
     /// When the last try began.
     began: Time,
@@ -27,7 +27,7 @@ struct CheckRun {
     /// The failed tries in a row, and the passed ones.
     failures: u32,
     passes: u32,
-    /// A startup check has not passed yet. Another check has failed, and has not passed again.
+    /// `true` for a startup check that has not passed yet, and for another check that has failed and not passed again.
     failing: bool,
     /// When a try last passed.
     passed_at: Option<Time>,

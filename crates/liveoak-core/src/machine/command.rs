@@ -273,7 +273,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Makes a start by command count by itself, also while a change to a mode starts the child.
+    /// Notes that a command asks for a start: the rules for a start by command apply if it fails, not those of a mode.
     fn start_counts_as_wanted(&mut self, child: Index) {
         if let Some(record) = &mut self.arena[child].record {
             record.wanted_if_it_starts = false;

@@ -29,7 +29,7 @@
 //! 11. `driver_queue` - the effects and events that the driver has not polled yet
 //! 12. `watch` - waits for the end of an attempt, or for the readiness of a child
 //! 13. `condition` - whether a child may start, what it waits for, and which children a restart takes down
-//! 14. `wish` - why a child is wanted that does not start with its supervisor
+//! 14. `wish` - why a child that does not start with its supervisor is wanted
 //! 15. `history` - the last exits of each child and the last commands of the tree
 //! 16. `snapshot` - the snapshot of the tree
 //! 17. `explain` - what a child does now and why, as one value

@@ -61,7 +61,7 @@ impl Machine {
         paused
     }
 
-    /// Sets a paused child aside whose attempt ended by itself. Without the pause it would be restarted.
+    /// Sets aside a paused child whose attempt ended by itself. Without the pause it would be restarted.
     pub(super) fn end_while_paused(&mut self, child: Index, exit: &Exit) {
         if !self.arena[child].flags.attempt_ready {
             self.refuse_starts(child, exit);

@@ -53,7 +53,7 @@ impl Machine {
         self.mark_watching_supervisors(Some(parent));
     }
 
-    /// Does what ends with the phase of a child, before the child enters another phase.
+    /// Ends what belongs to the present phase of a child, before the child enters another phase.
     fn leave_phase(&mut self, child: Index, phase: Phase) {
         let state = &self.arena[child];
         let (before, has_timers) = (state.phase, state.has_timers_of_phase());
@@ -322,7 +322,7 @@ impl Child {
             })
     }
 
-    /// Orders the children that wait for a place: the one first that has waited longest, and of several that which had fewer
+    /// Orders the children that wait for a place: longest wait first; of equal waits, the child first that had fewer
     /// attempts.
     pub(super) const fn turn(&self) -> (Time, u64) {
         (self.since, self.attempt)

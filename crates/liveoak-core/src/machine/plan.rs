@@ -72,8 +72,8 @@ impl StopPlan {
         points.into_iter().filter(|point| *point >= at).min().unwrap_or(Time::NEVER)
     }
 
-    /// Returns the plan in which each moment that lies from `at` to `now`, and is not `prolonged` yet, is the moment of
-    /// `further`.
+    /// Returns this plan with the moments of `further` in place of those that lie from `at` to `now` and were not
+    /// `prolonged` before.
     pub(super) fn prolong(self, at: Time, now: Time, prolonged: Self, further: Self) -> Self {
         let moved = |point: Time, prolonged: Time, to: Time| {
             if point >= at && point <= now && point != prolonged { to } else { point }

@@ -1,10 +1,12 @@
-//! Which attempts are stable. Only a stable run or a success resets the row of failures and the backoff.
+//! Which attempts are stable, and when the backoff and the row of failures begin anew: after a stable run, after a
+//! success (only for restarts after failures), and when a command starts a child that was down (`forget_failures`).
+//! Giving up on a child resets its row as well (`restart.rs`).
 //!
-//! The attempt of a leaf or of a group is stable after it has been ready for `reset_after` (of its backoff; 10 s without
-//! one). The time between a request to stop and the end does not count. If a child missed a heartbeat, the time since
-//! its last heartbeat does not count either. If a check
-//! fails, the time since it last passed does not count, and when a child is ready again, its time begins anew. If the process was suspended, as late deadlines show, the time before that
-//! does not count (`time_jump.rs`).
+//! The attempt of a leaf or of a group is stable after it has been ready for `reset_after` (of its backoff; 10 s
+//! without one). The time between a request to stop and the end does not count. If a child missed a heartbeat, the time
+//! since its last heartbeat does not count either. If a check fails, the time since it last passed does not count, and
+//! when a child is ready again, its time begins anew. If the process was suspended, as late deadlines show, the time
+//! before that does not count (`time_jump.rs`).
 //!
 //! The attempt of any other supervisor is stable once each of its declared children, in this attempt, had a stable
 //! run or a success, or was stopped by command or paused, or is *held* (`condition.rs`). Added children do not count. A child

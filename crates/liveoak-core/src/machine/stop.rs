@@ -114,8 +114,8 @@ impl Machine {
         (drains && in_order).then(|| self.now.after(state.spec.unready_for.min(longest)))
     }
 
-    /// Asks a child to stop that has not been ready for long enough. It has the rest of the time for its stop. If this moment
-    /// is seen so late that there is no rest, the child has one further wait.
+    /// Asks a child to stop at the end of its drain. It has the rest of the time for its stop. If this moment is seen so
+    /// late that there is no rest, the child has one further wait.
     pub(super) fn ask_after_drain(&mut self, child: Index) {
         self.arena.record_or_new(child).asked_at = None;
         let (plan, state) = (self.plan_above(child), &self.arena[child]);

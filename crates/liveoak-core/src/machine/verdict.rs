@@ -26,7 +26,7 @@ impl Machine {
         }
     }
 
-    /// Begins the tries of a child that are due, and fails those that had no answer in time.
+    /// Begins the due tries of a child, and fails the tries that had no answer in time.
     pub(super) fn checks_due(&mut self, child: Index, jump: &mut TimeJump) {
         self.prolong_late_checks(child, jump);
         while let Some(due) = self.take_due_check(child) {

@@ -211,7 +211,7 @@ impl Machine {
         self.origin = None;
     }
 
-    /// Notes why a wanted child is wanted: what a mode wants is not there for its siblings only.
+    /// Notes why a child is wanted: because a mode wants the child itself, or only because a sibling comes after it.
     fn note_wish_of_mode(&mut self, child: Index, in_mode: bool) {
         let brought_along = !in_mode && !self.is_wanted_without_mode(child);
         if brought_along || self.arena[child].is_brought_along() {
@@ -314,7 +314,8 @@ impl Machine {
         None
     }
 
-    /// Starts a child that is wanted from now on, or only if it starts. Returns the answer if there is nothing to wait for.
+    /// Starts a child that is wanted. With `if_it_starts`, a failed start makes it unwanted again. Returns the answer if
+    /// there is nothing to wait for.
     fn want_to_run(
         &mut self,
         child: Index,

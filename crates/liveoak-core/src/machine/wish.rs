@@ -1,4 +1,4 @@
-//! Why a child is wanted that does not start with its supervisor: it was asked for, or it was brought along.
+//! Why a child that does not start with its supervisor is wanted: it was asked for, or it was brought along.
 //!
 //! A child is not wanted if it is declared [`manual`](crate::ChildSpec::manual), or if the mode of the tree does not want
 //! it. It then has the intent [`Unwanted`](super::state::Intent::Unwanted). Two things make it wanted:

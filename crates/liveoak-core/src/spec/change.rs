@@ -80,8 +80,8 @@ pub struct BodyDifference {
 /// The steps of a supervisor are: its own; the children that stop, in the reverse of their old start order; the other
 /// children in their new start order, each followed by the steps of the children below it. To do the plan, go through
 /// the steps from first to last. Children that restart and depend on each other stop first, in the reverse of their
-/// order, and then start in their order. So no child is without what it depends on while it runs, except as after any other
-/// restart of that one.
+/// order, and then start in their order. So while a child runs, what it depends on runs too, except during
+/// an ordinary restart of that sibling.
 #[must_use]
 pub fn plan(
     old: &ChildDeclaration,
@@ -123,7 +123,7 @@ fn compare(
             compare_groups(old, new, &mut found);
             add(&mut found, body(&path));
         }
-        // Another form has other defaults, which say nothing more.
+        // A child of another form has other defaults. They are no further difference.
         (old, new) => {
             found = BodyDifference::default();
             found.restart.push(format!("it was {}, and is {} now", form(old), form(new)));
@@ -350,7 +350,7 @@ fn compare_rules(old: &SupervisorSpec, new: &SupervisorSpec, found: &mut BodyDif
     note(changed, "`order`", &old.order, order, ToString::to_string);
     note(changed, "`first_start`", &old.first_start, first_start, ToString::to_string);
     note(changed, "`auto_shutdown`", &old.auto_shutdown, auto_shutdown, ToString::to_string);
-    // What they change in the children that exist is noted at each of them.
+    // Their effect on existing children is noted at each of these children.
     if old.defaults.as_deref().copied().unwrap_or_default()
         != defaults.as_deref().copied().unwrap_or_default()
     {

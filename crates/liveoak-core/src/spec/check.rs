@@ -98,7 +98,7 @@ pub(crate) fn added_child(
 #[derive(Clone, Copy)]
 pub(crate) struct Sibling {
     restart: Restart,
-    /// Anything says how healthy it is.
+    /// `true` if anything says how healthy it is.
     has_health: bool,
 }
 

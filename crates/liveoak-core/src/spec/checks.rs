@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The most checks that one child may have.
 pub const MAX_CHECKS: usize = 64;
 
-/// How the name begins that stands for a name that is not allowed. The check of the specs refuses it.
+/// The beginning of the name that replaces a name that is not allowed. The check of the specs refuses such a name.
 const INVALID_NAME: &str = "(invalid name ";
 
 /// What follows from a check.

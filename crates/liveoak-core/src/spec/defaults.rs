@@ -9,9 +9,9 @@
 //! 5. the defaults of a file,
 //! 6. the built-in defaults.
 //!
-//! `limit` and `backoff` replace as a whole. A limit that does not say its `give_up` has it from the role, the criticality or
-//! the file. The deadlines (`start_within`, `stop_within`, `kill_wait`) of defaults reach leaves and members only,
-//! `unready_for` reaches leaves only.
+//! A `limit` or a `backoff` is replaced as a whole. A limit without a `give_up` of its own takes it from the role, the
+//! criticality or the file. The deadlines (`start_within`, `stop_within`, `kill_wait`) of defaults reach leaves and
+//! members only, `unready_for` reaches leaves only.
 //!
 //! A default has no effect on a child that it does not fit (a limit on a temporary child, a start deadline on a child
 //! that is ready at once). This is not an error.
@@ -170,8 +170,8 @@ impl Defaults {
         self
     }
 
-    /// Sets how long a task, thread, service or program is not ready any more before it is asked to stop. This is no error at a
-    /// child that has no longer time to stop: it is then asked at once.
+    /// Sets how long a task, thread, service or program is not ready any more before it is asked to stop. A child
+    /// whose time to stop is not longer than this is asked at once; this is no error.
     #[must_use]
     pub const fn unready_for(mut self, time: Duration) -> Self {
         self.unready_for = Some(time);
@@ -250,7 +250,7 @@ pub struct Preset {
     pub backoff: Backoff,
     /// The limit of the child. Only that of a sidecar says what happens when it is exceeded.
     pub limit: Limit,
-    /// How often a readiness or liveness check is tried that does not say it.
+    /// How often a readiness or liveness check is tried, unless the check sets it itself.
     pub check_every: Duration,
     /// How many tries in a row must fail until such a check fails.
     pub check_failures: u32,
@@ -292,7 +292,7 @@ impl Role {
     }
 }
 
-/// Fills a setting with `value`, unless its value comes from at least as near.
+/// Sets a setting to `value`, if `from` is nearer to the child than the source of its present value.
 fn fill<T>(setting: &mut T, source: &mut Source, value: Option<T>, from: Source) {
     if let Some(value) = value
         && from > *source
@@ -363,13 +363,13 @@ impl ChildSpec {
     }
 }
 
-/// Fills a limit as a whole. If it says what happens when it is exceeded, that comes from the same place.
+/// Fills a limit as a whole. If the limit has a `give_up`, that has the same source as the limit.
 fn fill_limit(limit: &mut Option<Limit>, source: &mut Source, value: Option<Limit>, from: Source) {
     let value = value.map(|value| Some(Limit { give_up_source: value.give_up_source.min(from), ..value }));
     fill(limit, source, value, from);
 }
 
-/// Fills the times of the checks that do not set them. A startup check has neither a limit nor times by a role.
+/// Fills `every` and `failures` of the checks that do not set them. A role sets nothing of a startup check.
 fn resolve_checks(checks: &mut Option<Arc<[CheckSpec]>>, every: Duration, failures: u32) {
     let is_open = |check: &CheckSpec| {
         let sources = [check.sources.every, check.sources.failures];

@@ -1,8 +1,8 @@
 //! What has no effect is refused: settings that were written at a child on which they can change nothing.
 //!
 //! A value alone does not show whether it was written: a temporary child has the default backoff like any other, and a
-//! setting may come from defaults that apply to many children. So each setting has a [`Source`], and builders note the
-//! others in [`Written`]. Only what was written at the child itself is refused here.
+//! setting may come from defaults that apply to many children. So each setting that can be inherited has a [`Source`], and
+//! builders note the others in [`Written`]. Only what was written at the child itself is refused here.
 //!
 //! | written | refused on |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `start_within` | a leaf that is ready at once and comes after no sibling; such a group without a runtime |
 //! | `keep` | a child that runs once; a child that can always be started again; the root |
 //! | `keep_error` | a supervisor, a group |
-//! | `unready_for` | a supervisor, a group, a member; a child that has no longer time to stop |
+//! | `unready_for` | a supervisor, a group, a member; a child whose `stop_within` is not longer |
 //! | `max_starting` | a supervisor all of whose declared children are ready at once; such a group |
 //! | what happens when a limit is exceeded | an unlimited limit |
 
@@ -24,7 +24,7 @@ use crate::Path;
 /// was read from shared defaults is not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// That the body is kept.
+    /// `true` if `keep` was written: the body of the child is kept.
     pub keep: bool,
     /// Settings that have no effect, each with its field and the reason, if the spec does not hold the setting: for
     /// example, the interval of a probe that is never repeated. The check of the specs refuses them.
@@ -87,7 +87,7 @@ impl Check {
         }
     }
 
-    /// Refuses a time of not being ready that cannot come before the request to stop.
+    /// Refuses an `unready_for` that has no effect, or that leaves no time for the request to stop.
     fn check_unready_for(&mut self, path: &Path, spec: &ChildSpec, kind: Kind) {
         if spec.unready_for.is_zero() {
             return;
@@ -165,7 +165,7 @@ impl Check {
         }
     }
 
-    /// Refuses what happens when a limit is exceeded that cannot be exceeded.
+    /// Refuses a `give_up` of a limit that cannot be exceeded.
     pub(super) fn check_give_up(&mut self, path: &Path, field: &'static str, limit: Limit) {
         let reason = "an unlimited limit is never exceeded, so what happens then has no effect";
         let unlimited = limit.restarts == Limit::UNLIMITED && is_own(limit.give_up_source);

@@ -186,7 +186,7 @@ pub struct ChildSpec {
     pub run_within: Option<Duration>,
     /// The exit codes with which a program asks for its restart; `None` if it does not ask. Refused on temporary children.
     pub restart_codes: Option<Box<RestartCodes>>,
-    /// What runs the child. It changes nothing; people see it.
+    /// What runs the child. It is shown to people and changes no behaviour.
     pub body: BodyKind,
     /// The longest time between two heartbeats of a ready child; `None` expects no heartbeat.
     pub heartbeat: Option<Duration>,

@@ -1,8 +1,10 @@
-//! Readiness of programs. A [`Probe`] describes how a program is checked; a [`ProbeRun`] checks one attempt.
+//! Probes of programs: for readiness, and for checks. A [`Probe`] describes how a program is checked; a [`ProbeRun`]
+//! checks one attempt.
 //!
 //! Start the run *before* the spawn and show it the output ([`ProbeRun::observe`]), so that a log line written in the
 //! first millisecond counts. Then wait ([`ProbeRun::wait_until_ready`]) for as long as the start may take; the caller
-//! keeps the deadline. A probe does not check health: it stops after the first success.
+//! keeps the deadline. This wait stops after the first success. A check of a running program asks the same kind of probe
+//! again and again (`checks.rs`).
 
 mod error;
 mod http;

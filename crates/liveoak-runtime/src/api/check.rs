@@ -93,9 +93,9 @@ impl Child {
     /// Adds a readiness check: while it fails, the child is not ready, which is an event and shows in the snapshot. Siblings
     /// that start `after` the child wait until it is ready again. The child continues to run, and is not restarted.
     ///
-    /// The check is tried while the child is ready to begin with, in a task beside the attempt. It ends with the attempt, and
-    /// is not tried while the attempt stops. An error, a panic, or no answer within the timeout is a failed try. A closure that
-    /// blocks its thread does not block the tree on a runtime with several threads.
+    /// The tries begin when the child is ready for the first time, and run in a task beside the attempt. They end with
+    /// the attempt, and there are none while the attempt stops. An error, a panic, or no answer within the timeout is a
+    /// failed try. A closure that blocks its thread does not block the tree on a runtime with several threads.
     ///
     /// For a service, let the closure capture the state that it shares with the service.
     ///
@@ -184,7 +184,7 @@ impl Child {
     }
 }
 
-/// A body with one check more. The body has the other checks, and does everything else.
+/// A body with one further check. The wrapped body has the other checks, and does everything else.
 struct CheckedBody<F> {
     inner: Arc<ChildBody>,
     index: u32,

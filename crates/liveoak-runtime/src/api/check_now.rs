@@ -15,7 +15,7 @@ pub struct CheckAnswer {
     pub path: Path,
     /// The name of the check.
     pub check: Name,
-    /// What follows from the check when it fails as a try.
+    /// What follows when the check fails in a try of the tree. This answer has no consequence.
     pub kind: CheckKind,
     /// How long the answer took.
     pub took: Duration,

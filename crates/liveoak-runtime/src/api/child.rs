@@ -313,8 +313,8 @@ impl Child {
     }
 
     /// Sets how long the child is not ready any more before it is asked to stop (drain before stop): siblings that start
-    /// [`after`](Self::after) it wait, [`ChildView::ready`](crate::ChildView) is `false`, and the event `Stopping` says
-    /// so to all that send work to the child. This time is a part of [`stop_within`](Self::stop_within), and must be
+    /// [`after`](Self::after) it wait, [`ChildView::ready`](crate::ChildView) is `false`, and the event `Stopping` tells
+    /// this to the code that sends work to the child. This time is a part of [`stop_within`](Self::stop_within), and must be
     /// shorter. It is left out if the child is killed, has failed, or is not ready yet, and ends early if the budget of a
     /// supervisor requires it. Default: zero. For tasks, services, threads and programs.
     #[must_use]
@@ -445,8 +445,8 @@ macro_rules! common_settings {
             /// in the log ([`EventKind::severity_of`](crate::EventKind::severity_of)). If neither the limit of the child
             /// nor its role says what happens when the limit is exceeded, low and normal children are quarantined, and
             /// high and critical ones escalate. Without a criticality, the severities are those of `normal`, and the
-            /// defaults above decide what happens at the limit; without them the child escalates. A child without a limit below
-            /// an intensity has none by its criticality either.
+            /// defaults above decide what happens at the limit; without them the child escalates. A child without a
+            /// limit, under a supervisor with an intensity, gets no limit from its criticality either.
             #[must_use]
             pub fn criticality(mut self, criticality: $crate::Criticality) -> Self {
                 self.$spec.describe().criticality = Some(criticality);

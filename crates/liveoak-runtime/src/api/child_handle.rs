@@ -290,8 +290,8 @@ impl TreeHandle {
     }
 
     /// Waits until the child at `path` is as `wanted` says, and returns it as it was then. Looks immediately, and again
-    /// after each event that may concern the child; it never polls, and no change that lasts is missed. A state that lasts
-    /// shorter than a look may not be seen; [`events`](Self::events) has every transition. The child may be added later.
+    /// after each event that may concern the child; it never polls, and no change that lasts is missed. A state that
+    /// lasts only for a moment may be missed; [`events`](Self::events) has every transition. The child may be added later.
     /// A look at a supervisor or a group costs as much as a [`snapshot`](Self::snapshot).
     ///
     /// ```

@@ -81,7 +81,7 @@ impl Ctx {
     }
 
     /// Reports the health of the child, and why. The event and the snapshot show the reason, at most 1 KiB of it; an empty
-    /// one is none. The worse of this health and of what the [checks](crate::Child::readiness) of the child say counts.
+    /// reason counts as none. The worse of this health and of what the [checks](crate::Child::readiness) of the child say counts.
     /// [`Health::Unknown`] withdraws an earlier report.
     ///
     /// A child that reports its health should be declared [`reports_health`](crate::Child::reports_health).

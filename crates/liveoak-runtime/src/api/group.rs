@@ -271,7 +271,7 @@ impl<A: 'static> From<Group<A>> for Child {
     }
 }
 
-/// For what the caller that adds a member waits.
+/// What the caller that adds a member waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Awaits {
     Nothing,

@@ -4,6 +4,8 @@
 //! * `task`, `service` – what a child can run: closures, and services with a state of their own.
 //! * `ctx`, `subtask` – what the code of a running attempt can ask, report and spawn.
 //! * `tree` – the running tree: its owner, and handles for commands and for looking at it.
+//! * `tree_health`, `origin` – the state and the final report of the whole tree; who gives a command, and why.
+//! * `check`, `check_now` – checks of children by closures; asking all checks at once.
 //! * `child_handle`, `command_plan`, `pause`, `stop`, `scale` – commands on one child and on many, and waits for children.
 //! * `declared_modes`, `mode`, `mode_change`, `mode_report` – named sets of children that shall run, and the change from one
 //!   to another.

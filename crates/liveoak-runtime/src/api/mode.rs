@@ -85,13 +85,13 @@ impl ModePlan {
         self.steps().all(|step| step.step == PlanAction::Keep)
     }
 
-    /// Changes the mode. Stops what is too much, each child when the one before is down. Then starts what is missing, each
-    /// child when the one before is ready. Nothing else is touched. The steps are those that are due now, if children have
+    /// Changes the mode. First stops the children that the new mode does not want, in the reverse of the start order, each
+    /// when the one before is down. Then starts the missing children, in start order, each when the one before is ready.
+    /// Nothing else is touched. The steps are those that are due now, if children have
     /// changed since the plan was made.
     ///
     /// A mode sets only what is wanted. What a command stopped stays stopped, and jobs that have finished do not run again.
-    /// A later change ends an earlier one where it is, and the caller of the earlier one is told
-    /// ([`ModeEnd::Superseded`]).
+    /// A later change ends an earlier one where it is; the caller of the earlier one gets [`ModeEnd::Superseded`].
     ///
     /// # Errors
     /// When the tree has ended, or the calling code is part of a child that is stopped; the change has begun in the second

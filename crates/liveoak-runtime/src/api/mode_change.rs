@@ -158,7 +158,7 @@ impl ModeChange {
     /// Takes a step. `start` says how a child is started.
     async fn take(&self, ModeStep { id, step }: ModeStep, start: Wanted) -> Taken {
         let wanted = if step.step == PlanAction::Start { start } else { Wanted::No };
-        // A command may overtake a step, and may want the same. The second try finds out.
+        // A command may overtake the step and have the same effect. The second try shows whether it does.
         let mut result = self.give(id, wanted, &step).await;
         if matches!(result, Ok(Err(Refusal::Superseded { .. }))) {
             result = self.give(id, wanted, &step).await;

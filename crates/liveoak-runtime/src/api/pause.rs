@@ -6,9 +6,9 @@ use liveoak_core::{Command, Outcome, Path, Refusal};
 
 impl TreeHandle {
     /// Pauses a child and all children below it, at once. What runs goes on running, and keeps its state; what ends is not
-    /// started again until it is resumed, and its state is then [`IdleReason::Paused`](crate::IdleReason::Paused). A child of
-    /// which [`ChildView::paused`](crate::ChildView::paused) is true is paused. Its limit is not charged meanwhile, and its
-    /// end touches no sibling.
+    /// started again until it is resumed, and its state is then [`IdleReason::Paused`](crate::IdleReason::Paused). Meanwhile
+    /// its limit is not charged, and its end touches no sibling. [`ChildView::paused`](crate::ChildView::paused) shows the
+    /// pause.
     ///
     /// A command that starts the child ends its pause too.
     ///

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// As what the code of a scope counts.
+/// What the code of a scope counts as.
 #[derive(Clone)]
 pub(crate) enum Place {
     /// Code of this attempt.

@@ -26,7 +26,7 @@ pub(crate) struct ChildParts {
     pub(crate) declaration: ChildDeclaration,
     /// The bodies of the child and of all children below it, in pre-order.
     pub(crate) bodies: Vec<DeclaredBody>,
-    /// The names, and the choices of a runtime, that are wrong.
+    /// The errors: wrong names, and wrong choices of a runtime.
     pub(crate) errors: Vec<SpecError>,
     /// A child that needs a dedicated runtime of one thread above the children that are declared here.
     pub(crate) needs_one_thread: Option<Path>,
@@ -41,9 +41,9 @@ struct NotDeclared {
     name: Option<String>,
     /// The children that are nested too deep.
     too_deep: Children,
-    /// `true` if a runtime was chosen for what is not a leaf.
+    /// `true` if a runtime was chosen for a child that is not a leaf.
     runtime_is_misplaced: bool,
-    /// The modes of what is not the root.
+    /// The modes of a supervisor that is not the root.
     modes: DeclaredModes,
 }
 

@@ -112,7 +112,7 @@ impl Supervisor {
     /// ```
     ///
     /// # Panics
-    /// The begin of the tree panics if `observe` does. Nothing has started then.
+    /// The call that begins the tree panics if `observe` panics. Nothing has started then.
     #[must_use]
     pub fn on_begin(mut self, observe: impl FnOnce(&TreeHandle) + Send + 'static) -> Self {
         self.on_begin.push(Box::new(observe));

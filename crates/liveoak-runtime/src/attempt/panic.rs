@@ -32,7 +32,7 @@ thread_local! {
 /// backtrace.
 ///
 /// Adds a panic hook in front of the current hook, which still runs. If the hook of this function is the current hook,
-/// nothing changes. Call it again after another hook was installed that does not call the previous hook.
+/// nothing changes. Call it again if another hook is installed later that does not call the previous hook.
 ///
 /// A process that is built with `panic = "abort"` ends at its first panic. In such a process nothing is captured, and no
 /// child is restarted after a panic.

@@ -27,8 +27,9 @@ pub(crate) struct CarriedValues {
 }
 
 impl CarriedValues {
-    /// Leaves a value to the next attempt, if `is_live` returns `true` while no end of the attempt is judged. Returns the
-    /// value that it replaces, or the refused value as the error.
+    /// Leaves a value to the next attempt, if `is_live` returns `true`. It is called under the lock that
+    /// [`attempt_ended`](Self::attempt_ended) takes, so the attempt cannot end between the question and the insertion.
+    /// Returns the value that this one replaces, or the refused value as the error.
     pub(crate) fn leave(
         &self,
         id: ChildId,

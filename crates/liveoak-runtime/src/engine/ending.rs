@@ -175,7 +175,7 @@ impl TreeInner {
         }
     }
 
-    /// Returns the end, if it is known, but waits for destructors or for the log.
+    /// Returns how the tree has ended, if that is known and the end only waits for destructors or for the log.
     pub(crate) fn known_end(&self) -> Option<Ended> {
         lock(&self.ending).clone()
     }

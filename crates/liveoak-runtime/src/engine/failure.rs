@@ -1,5 +1,5 @@
-//! The end of a tree whose machine or driver has panicked. No code of the user does that: it runs outside the lock, and its
-//! panics are caught.
+//! The end of a tree whose machine or driver has panicked. Code of the user cannot cause this: it runs outside the lock,
+//! and its panics are caught.
 //!
 //! The state of the machine may contradict itself then, so nothing decides about the children any more. The tree fails as
 //! a whole: callers that wait for an answer get [`Refusal::TreeEnded`], the streams of events end, and every attempt is

@@ -7,6 +7,8 @@
 //! * `poll_limits` – how many attempts live with each poll limit.
 //! * `poll_watch` – the thread that sees polls which take too long.
 //! * `ended` – how a tree ended.
+//! * `checks` – the open tries of checks.
+//! * `snapshot` – snapshots, taken without a long hold of the lock.
 //! * `events`, `outbox`, `pids` – the event stream, and the process ids in the lines of the log.
 //! * `ending` – the end of a tree, and what a stop waits for in addition to attempts.
 //! * `failure` – the end of a tree whose machine or driver has panicked.

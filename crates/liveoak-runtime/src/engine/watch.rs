@@ -1,6 +1,6 @@
 //! Waits for a moment in the life of a child, and for any state of a child. They change nothing in the tree.
 //!
-//! The end of an attempt and its readiness are told by the machine, exactly once and without a subscription. Any other
+//! The machine reports the end of an attempt and its readiness exactly once, without a subscription. Any other
 //! state is looked at again after each event that may concern it.
 
 use crate::engine::command::PendingAnswer;

@@ -218,7 +218,7 @@ pub struct StateRequests {
 }
 
 impl StateRequests {
-    /// Listens from now on. A signal that is ignored stays ignored, and a handler that the process has stays.
+    /// Listens from now on, even if the signals were ignored. A handler that the process has for one of them stays.
     ///
     /// # Errors
     /// When the system has no thread or file descriptor left.

@@ -52,7 +52,7 @@ fn shop(children: impl IntoIterator<Item = ChildDeclaration>) -> TestDriver {
 }
 
 #[test]
-fn a_child_that_starts_slowly_and_those_that_wait_for_it() {
+fn a_slow_start_is_explained_and_so_are_the_waits_for_it() {
     let mut driver = TestDriver::new(&sup("shop", [db(3).reports(), web()]));
     driver.policy("db").ready = false;
     driver.start();
@@ -83,7 +83,7 @@ fn a_child_that_starts_slowly_and_those_that_wait_for_it() {
 }
 
 #[test]
-fn a_child_in_backoff_and_the_supervisor_above() {
+fn a_backoff_is_explained_at_the_child_and_at_the_supervisor_above_it() {
     let mut driver = shop([db(3), web()]);
     driver.exit("db", Exit::Code(1));
     driver.advance(secs(1));
@@ -108,7 +108,7 @@ fn a_child_in_backoff_and_the_supervisor_above() {
 }
 
 #[test]
-fn a_child_that_was_quarantined() {
+fn a_quarantine_is_explained() {
     let mut driver = shop([db(2), web()]);
     for _ in 0..3 {
         driver.advance(secs(5));
@@ -127,7 +127,7 @@ fn a_child_that_was_quarantined() {
 }
 
 #[test]
-fn a_child_that_a_command_stopped_and_a_child_that_is_held_by_it() {
+fn a_stop_by_command_is_explained_and_so_is_a_child_that_is_held_by_it() {
     let mut driver = shop([db(3), web()]);
     driver.machine.set_origin(by("ci", "deploy of release 7"));
     driver.command("db", Command::Stop);
@@ -153,7 +153,7 @@ fn a_child_that_a_command_stopped_and_a_child_that_is_held_by_it() {
 }
 
 #[test]
-fn a_start_by_command_that_failed() {
+fn a_failed_start_by_command_is_explained() {
     let mut driver = shop([db(3).reports()]);
     driver.command("db", Command::Stop);
     driver.policy("db").ready = false;
@@ -174,7 +174,7 @@ fn a_start_by_command_that_failed() {
 }
 
 #[test]
-fn children_that_have_finished() {
+fn children_that_have_finished_are_explained() {
     let mut driver = shop([leaf("job").transient(), leaf("report").temporary(), leaf("cache").transient()]);
     driver.complete("job");
     driver.exit("report", Exit::Code(3));
@@ -202,7 +202,7 @@ fn children_that_have_finished() {
 }
 
 #[test]
-fn a_tree_that_stops_late() {
+fn a_late_stop_of_a_tree_is_explained() {
     let tree = sup("shop", [db(3), sup("s", [leaf("a"), leaf("b")])]);
     let mut driver = TestDriver::new(&tree.stop_within(secs(30)));
     driver.set_default(Policy { obeys: Obeys::Nothing, ..Policy::default() });
@@ -249,7 +249,7 @@ fn a_tree_that_stops_late() {
 }
 
 #[test]
-fn a_child_that_is_stopped_for_what_it_did_or_with_its_restart_set() {
+fn a_stop_is_explained_by_what_the_child_did_or_by_its_restart_set() {
     let tree = sup("shop", [leaf("a"), db(3).with(|spec| spec.heartbeat = Some(secs(2)))]);
     let mut driver = TestDriver::new(&tree.strategy(crate::Strategy::OneForAll));
     driver.set_default(Policy { obeys: Obeys::Nothing, beats: false, ..Policy::default() });
@@ -280,7 +280,7 @@ fn a_child_that_is_stopped_for_what_it_did_or_with_its_restart_set() {
 }
 
 #[test]
-fn a_child_that_is_not_well() {
+fn a_child_that_is_not_well_is_explained() {
     let mut driver = shop([db(3), group("g")]);
     driver.health("db", Health::Degraded);
     driver.explains(
@@ -304,7 +304,7 @@ fn a_child_that_is_not_well() {
 }
 
 #[test]
-fn a_child_whose_processes_are_still_alive() {
+fn a_child_whose_processes_are_still_alive_is_explained() {
     let mut driver = shop([db(3), leaf("a")]);
     driver.obeys("db", Obeys::Nothing);
     let (id, attempt) = (driver.id("db"), driver.attempt("db"));
