@@ -10,6 +10,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, clippy::exit, reason = "a program for people")]
 
 mod measure;
+#[cfg(feature = "control")]
+mod storm;
 
 use std::process::{Command, ExitCode};
 
@@ -30,6 +32,17 @@ fn main() -> ExitCode {
             }
             Err(_) => usage(),
         },
+        #[cfg(feature = "control")]
+        ["storm"] => match storm::measure() {
+            Ok(figures) => {
+                println!("{figures}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("liveoak-bench: {error}");
+                ExitCode::FAILURE
+            }
+        },
         [] => all(&SIZES),
         ["--quick"] => all(&SIZES[..2]),
         _ => usage(),
@@ -37,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: liveoak-bench [--quick]");
+    eprintln!("usage: liveoak-bench [--quick] (with the feature `control` also: storm)");
     ExitCode::from(2)
 }
 

@@ -10,7 +10,9 @@ use crate::run::step;
 
 /// Builds the benchmark for release, runs it, and passes the arguments on to it.
 pub(crate) fn bench(arguments: &[String]) -> Result<(), Failure> {
-    step(&format!("cargo run --release -p liveoak-bench -- {}", arguments.join(" ")), &[])
+    // The comparison is built as most programs are: without control.
+    let features = if arguments.iter().any(|word| word == "storm") { "--features control " } else { "" };
+    step(&format!("cargo run --release -p liveoak-bench {features}-- {}", arguments.join(" ")), &[])
 }
 
 /// Runs all supervisors under the same failures, and writes `docs/comparison.md`. For a release, or after a change of the

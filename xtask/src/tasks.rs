@@ -24,7 +24,7 @@ pub const TASKS: &[Task] = &[
     ),
     task(
         "bench",
-        "compares Liveoak with TaskTracker: start, memory, stop, restart (--quick: up to 10,000 children)",
+        "compares Liveoak with TaskTracker: start, memory, stop, restart (--quick: up to 10,000 children); storm: the answers of control during a restart storm",
         compare::bench,
     ),
     task(
