@@ -2,13 +2,14 @@
 //! restarts without backoff.
 //!
 //! Each run is a process of its own, so that its memory is measured alone. The runs of both sides alternate, and the
-//! medians are printed. Run by `cargo xtask bench`. Its figures are for comparison of both sides on one machine only.
+//! medians are printed. Run by `cargo xtask bench`. With `polls`, `checks` or `probes` it measures what these cost instead. Its figures are for comparison of both sides on one machine only.
 //!
 //! Both sides exchange cache lines between cores, Liveoak more than `TaskTracker`. On a virtual machine the cost of that
 //! may change tenfold within a second, because the host moves the cores. So the round trip between two cores is measured before
 //! every run and printed with the figures.
 #![expect(clippy::print_stdout, clippy::print_stderr, clippy::exit, reason = "a program for people")]
 
+mod costs;
 mod measure;
 #[cfg(feature = "control")]
 mod storm;
@@ -45,13 +46,25 @@ fn main() -> ExitCode {
         },
         [] => all(&SIZES),
         ["--quick"] => all(&SIZES[..2]),
+        ["polls"] => told(costs::polls()),
+        ["checks"] => told(costs::checks(600)),
+        ["checks", seconds] => {
+            seconds.parse().map_or_else(|_| usage(), |seconds| told(costs::checks(seconds)))
+        }
+        ["probes"] => told(costs::probes()),
         _ => usage(),
     }
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: liveoak-bench [--quick] (with the feature `control` also: storm)");
+    eprintln!(
+        "usage: liveoak-bench [--quick | polls | checks [SECONDS] | probes] (with the feature `control` also: storm)"
+    );
     ExitCode::from(2)
+}
+
+fn told(outcome: Result<(), String>) -> ExitCode {
+    outcome.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
 
 /// The figures of one run: start, bytes, stop, restart, and the round trip between two cores.

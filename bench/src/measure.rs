@@ -186,7 +186,7 @@ fn per(time: Duration, count: u64) -> f64 {
 }
 
 /// Returns the resident memory of this process in bytes (proc(5), `statm`, second field, in pages of 4 KiB).
-fn resident() -> usize {
+pub(crate) fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
 }

@@ -113,7 +113,7 @@ impl TreeHandle {
     /// `start`, `stop`, `restart`, `change` or `keep` for each child, with everything that differs. Changes nothing.
     ///
     /// Programs, and children of kinds, are compared by value. A closure counts as unchanged, and the one that runs is
-    /// kept, unless its [`version`](Child::version) differs. Children that were added while the tree ran are kept. A tree
+    /// kept, unless its [`version`](crate::Child::version) differs. Children that were added while the tree ran are kept. A tree
     /// that ends when its children are done goes on doing so.
     ///
     /// ```
