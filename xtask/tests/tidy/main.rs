@@ -3,7 +3,7 @@
 //! them as `file:line: what to do`.
 //!
 //! * `sources` – every Rust file: docs, sizes, leftovers, suppressions, names of tests.
-//! * `forbidden` – code that is allowed in one place only: no clock in the core, effects in one file, `unsafe` in four files.
+//! * `forbidden` – code that is allowed in one place only: no clock in the core, effects in one file, `unsafe` in two files.
 //! * `manifests` – which crate may depend on which, with a reason, at one version.
 //! * `dependencies` – what a user of the library builds: how many crates, under which licences.
 //! * `conformance` – the page `docs/conformance.md`: it is complete, and the tests that it names exist.

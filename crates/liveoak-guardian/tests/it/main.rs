@@ -1,4 +1,0 @@
-//! A guardian with real processes.
-
-mod common;
-mod programs;
