@@ -114,7 +114,7 @@ fn every_verb_that_reads_answers_about_a_real_tree() {
     assert_eq!(tree.home.run(&["logs", "ingest"]).with_code(0).stdout, "/shop/ingest/files | file\n");
     let exits = tree.home.run(&["events", "--kind", "exited", "--path", "fails"]).with_code(0).stdout;
     assert!(exits.contains("/shop/fails: exit code 3"), "{exits}");
-    assert_eq!(tree.home.run(&["events", "--since", "0s"]).with_code(0).stdout, "");
+    assert_eq!(tree.home.run(&["events", "--since", "2100-01-01T00:00:00Z"]).with_code(0).stdout, "");
     for verb in ["explain", "checks", "stop", "logs", "wait", "attach"] {
         tree.home.run(&[verb, "kafak"]).with_code(5);
     }

@@ -88,7 +88,7 @@ impl Machine {
         spec.needs.retain(|need| new.spec.needs.contains(need));
         if before != (spec.after.len(), spec.needs.len()) {
             self.forget_lost_needs(child);
-            self.arena[child].spec = Arc::new(spec);
+            self.arena.replace_spec(child, Arc::new(spec));
             self.mark_to_evaluate(self.arena[child].parent);
             self.settle();
         }
@@ -109,7 +109,8 @@ impl Machine {
         let ceases_to_be = !spec.manual && state.spec.manual;
         let other_limit = spec.limit != state.spec.limit;
         state.restart = spec.restart;
-        state.spec = spec;
+        self.arena.replace_spec(child, spec);
+        let state = &mut self.arena[child];
         let retry_after = state.spec.limit.and_then(|limit| limit.give_up.retry_after());
         if let Some(record) = &mut state.record {
             if other_limit {

@@ -2,7 +2,9 @@
 
 use super::copy::{PendingCopy, Slot};
 use super::state::{Child, ChildName, ChildRecord, Children, Index, Intent, Phase, SupervisorState};
-use crate::{Attempt, ChildDeclaration, ChildForm, ChildId, IdleReason, Name, Path, Time, start_order};
+use crate::{
+    Attempt, ChildDeclaration, ChildForm, ChildId, ChildSpec, IdleReason, Name, Path, Time, start_order,
+};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -256,6 +258,18 @@ impl Arena {
                     self[next].prev = prev;
                 }
             }
+        }
+    }
+
+    /// Gives a child another spec. Its supervisor counts the edges of its children.
+    pub(super) fn replace_spec(&mut self, child: Index, spec: Arc<ChildSpec>) {
+        let parent = self[child].parent;
+        if let Some(parent) = parent {
+            self.count_edges(parent, child, false);
+        }
+        self[child].spec = spec;
+        if let Some(parent) = parent {
+            self.count_edges(parent, child, true);
         }
     }
 

@@ -48,3 +48,15 @@ fn a_name_that_a_sibling_comes_after_is_free_again_when_the_last_such_sibling_ha
     }
     driver.add("", &leaf("job")).expect("no child comes after it");
 }
+
+#[test]
+fn a_child_that_is_declared_anew_needs_the_siblings_that_it_comes_after_now_and_no_others() {
+    let app = leaf("app").after("db", Condition::Ready);
+    let mut driver = TestDriver::started(&sup("t", [leaf("db"), leaf("cache"), app.clone()]));
+    let (now, id) = (driver.now, driver.id("app"));
+    let moved = leaf("app").after("cache", Condition::Ready);
+    driver.machine.forget_edges(id, &moved);
+    driver.machine.redeclare(now, id, &moved, false);
+    driver.ask("cache", Command::Remove).expect_err("app comes after it now");
+    driver.ask("db", Command::Remove).expect("no child comes after it any more");
+}
