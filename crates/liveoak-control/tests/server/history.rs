@@ -290,6 +290,31 @@ fn the_tree_at_a_moment_is_exactly_the_tree_that_was_seen_then() {
 }
 
 #[test]
+fn a_moment_from_which_an_event_is_missing_is_not_exact() {
+    let folder = HistoryFolder::new();
+    let first = run_in(&folder.0, shop()).ready();
+    let answer = post(&first.socket, "/v1/commands/stop", &json!({ "paths": ["web"] }));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let (at, _) = tree_now(&first);
+    drop(first);
+    let files = || std::fs::read_dir(&folder.0).unwrap().map(|file| file.unwrap().path());
+    for file in files().filter(|file| file.to_string_lossy().contains("journal-v1")) {
+        let mut text = std::fs::read(&file).unwrap();
+        let place = text.windows(15).position(|bytes| bytes == b"\"kind\":\"exited\"");
+        if let Some(place) = place {
+            text[place + 8] = b'E';
+            std::fs::write(&file, text).unwrap();
+        }
+    }
+    let second = run_in(&folder.0, shop()).ready();
+    assert_eq!(get(&second.socket, &format!("/v1/tree?at={at}")).json()["exact"], false);
+    assert_eq!(get(&second.socket, &format!("/v1/children/web?at={at}")).json()["exact"], false);
+    assert_eq!(get(&second.socket, &format!("/v1/children?at={at}")).json()[1]["exact"], false);
+    let (now, _) = tree_now(&second);
+    assert_eq!(get(&second.socket, &format!("/v1/tree?at={now}")).json()["exact"], true);
+}
+
+#[test]
 fn a_folder_that_another_tree_uses_costs_the_history_and_not_the_tree() {
     let folder = HistoryFolder::new();
     let first = run_in(&folder.0, shop()).ready();
