@@ -93,6 +93,16 @@ wire! {
         /// The time until the trial attempt of a quarantined child.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub retry_s: Option<f64>,
+        /// `true` if the child was given up on, and its attempt is a trial.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub trial: bool,
+        /// `true` if anything says how healthy it is while it runs: a check, or the child itself.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        pub reports_health: bool,
+        /// Of the children and the root at an earlier moment: `false` if events around that moment are missing, so that the
+        /// tree may have been different.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub exact: Option<bool>,
         /// Where the child is stuck, if one of its polls exceeds its limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub stuck: Option<String>,

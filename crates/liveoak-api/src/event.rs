@@ -42,6 +42,9 @@ wire! {
         /// Of `exited`, if the attempt of a program failed by itself: the last lines that it wrote, oldest first.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub lines: Vec<String>,
+        /// Of `added`: what runs the child: `task`, `program`, `supervisor`, …
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub of: Option<String>,
         /// Of `ready`: how long it took. Of `unstuck`: how long the poll took.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub took_s: Option<f64>,
@@ -65,7 +68,8 @@ wire! {
         /// built with the feature `stacks`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub stack: Vec<String>,
-        /// Of `health`: the health.
+        /// Of `health`: the health. Of `stuck`: `unhealthy` if the child counts as unhealthy while it is stuck. Of `added`:
+        /// `healthy` if anything will say how healthy the child is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub health: Option<Health>,
         /// Of `unready`: the check.

@@ -27,6 +27,7 @@ mod login;
 #[cfg(feature = "schema")]
 pub mod openapi;
 mod problem;
+mod replay;
 mod report;
 mod routes;
 mod status;
@@ -46,6 +47,7 @@ pub use explanation::{
 pub use finding::{Finding, FindingKind};
 pub use login::Login;
 pub use problem::{CODES, Problem};
+pub use replay::Replay;
 pub use report::{FirstFailure, Report, StoppedChild, TreeFailure};
 pub use routes::{Answer, Impact, Method, Parameter, ROUTES, Route, route};
 pub use status::{Status, TreeState};

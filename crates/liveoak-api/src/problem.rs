@@ -48,6 +48,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("no-such-route", 404, "there is no such route"),
     ("no-such-child", 404, "there is no such child"),
     ("no-such-mode", 404, "there is no such mode"),
+    ("unknown-moment", 404, "the tree at that moment is not known"),
     ("method-not-allowed", 405, "this route has another method"),
     ("too-slow", 408, "the request came too slowly"),
     ("refused", 409, "the command was refused"),

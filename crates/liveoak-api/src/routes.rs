@@ -129,6 +129,11 @@ const FOLLOW: Parameter = parameter(
     "boolean",
     "`true`: go on with what happens from now on. `false` (the default): end with what has happened already.",
 );
+const AT: Parameter = parameter(
+    "at",
+    "string",
+    "The tree as it was at this moment, from the journal: RFC 3339, or a length of time before now, such as `1h`.",
+);
 const WITHIN: Parameter = parameter("within_s", "number", "How long to wait, in seconds. Default: 60.");
 
 const COMMAND: Route = Route {
@@ -181,7 +186,14 @@ const APPLY_PROBLEMS: &[&str] = &[
 
 /// Every route.
 pub const ROUTES: &[Route] = &[
-    Route { path: "/v1/tree", summary: "The whole tree as it is now.", answer: Answer::One("Tree"), ..READS },
+    Route {
+        path: "/v1/tree",
+        summary: "The whole tree as it is now, or as it was at a moment.",
+        parameters: &[AT],
+        answer: Answer::One("Tree"),
+        problems: &["unknown-moment"],
+        ..READS
+    },
     Route {
         path: "/v1/status",
         summary: "How the whole tree is, as one value.",
@@ -191,16 +203,17 @@ pub const ROUTES: &[Route] = &[
     Route {
         path: "/v1/children",
         summary: "All children as a flat list, supervisors before their children.",
-        parameters: &[PATHS],
+        parameters: &[PATHS, AT],
         answer: Answer::List("Child"),
-        problems: &["no-such-child"],
+        problems: &["no-such-child", "unknown-moment"],
         ..READS
     },
     Route {
         path: "/v1/children/{path}",
         summary: "One child, with the children below it.",
+        parameters: &[AT],
         answer: Answer::One("Child"),
-        problems: &["no-such-child"],
+        problems: &["no-such-child", "unknown-moment"],
         ..READS
     },
     Route {

@@ -22,7 +22,7 @@
 //! - `routes`: finds the handler of a request in the route table; `request`, `answer`: its parts
 //! - `read`, `command`, `apply`, `stream`, `crashes`, `health`, `metrics`: the handlers
 //! - `reload`: how the declaration of the tree is read again
-//! - `diagnose`: what is wrong in the tree
+//! - `diagnose`: what is wrong in the tree; `moment`: the tree as it was
 //! - `state`: where a tree keeps what outlives it
 //! - `fuzzing` (for tests): what holds for any request
 //! - `recorder`, `ring`: the last events and lines of output, for any number of readers
@@ -46,6 +46,7 @@ mod limits;
 mod lock;
 mod login;
 mod metrics;
+mod moment;
 mod past;
 mod past_tree;
 mod place;

@@ -1,5 +1,6 @@
 //! The history of a tree that need not run: read from its folder, without a lock and without a server.
 
+use crate::moment::tree_at;
 use crate::past::{PastBegin, PastValue, PastWalk, lost_line, wire_line};
 use crate::sequence::{Follows, Sequence};
 use crate::state::described;
@@ -111,6 +112,14 @@ impl PastTree {
             crashes.event(&event, |path| is_late && wanted(path));
         }
         Ok(crashes.into_vec())
+    }
+
+    /// Returns the tree as it was at a moment; `None` if the journal does not know it.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn at(&self, moment: SystemTime) -> Result<Option<Tree>, PastError> {
+        Ok(tree_at(&self.journal()?, moment)?)
     }
 
     /// Returns the last whole tree that was recorded.

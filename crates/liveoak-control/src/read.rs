@@ -1,6 +1,7 @@
 //! The handlers that read: the tree, its children, explanations, checks, waits, the report, metrics.
 
-use crate::request::{Request, child_path, nearest};
+use crate::answer::{self, Answer};
+use crate::request::{Request, child_path, full_path, nearest};
 use crate::server::Server;
 use liveoak_api::convert::{About, Converter, check_answer, problem, state};
 use liveoak_api::{CheckAnswer, Child, Explanation, Problem, Report, Status, Tree, WaitFor, Waited, seconds};
@@ -29,10 +30,7 @@ pub(crate) fn children(server: &Server, request: &Request) -> Result<Vec<Child>,
         children.retain(|child| pattern.matches(&Path::new(&child.path)));
         if children.is_empty() {
             let text = request.parameter("path").unwrap_or_default();
-            return Err(no_such_child(
-                &snapshot,
-                &Path::new(&crate::request::full_path(text, server.name())),
-            ));
+            return Err(no_such_child(&snapshot, &Path::new(&full_path(text, server.name()))));
         }
     }
     Ok(children)
@@ -41,6 +39,37 @@ pub(crate) fn children(server: &Server, request: &Request) -> Result<Vec<Child>,
 pub(crate) fn child(server: &Server, request: &Request) -> Result<Child, Problem> {
     let (view, _) = find(server, &child_path(&request.child, server.name()))?;
     Ok(Converter::new(&server.tree, server.recorder.run).child(&view, true))
+}
+
+/// Answers with the tree of an earlier moment, or with what is asked for of it.
+pub(crate) fn at_moment(server: &Server, request: &Request, tree: Tree) -> Result<Answer, Problem> {
+    let exact = tree.root.exact;
+    let without_children = |child: &Child| Child { exact, children: None, ..child.clone() };
+    let unknown = |path: &str| {
+        let near = nearest(path, tree.root.all().take(NEAR_MISSES).map(|child| child.path.as_str()));
+        Problem::new("no-such-child", format!("there was no child {path}")).near_miss(near)
+    };
+    match request.route.path {
+        "/v1/children" => {
+            let pattern = request.pattern("path", server.name())?;
+            let is_meant = |child: &&Child| {
+                pattern.as_ref().is_none_or(|pattern| pattern.matches(&Path::new(&child.path)))
+            };
+            let children: Vec<Child> = tree.root.all().filter(is_meant).map(without_children).collect();
+            match request.parameter("path") {
+                Some(path) if children.is_empty() => Err(unknown(&full_path(path, server.name()))),
+                _ => Ok(answer::json(&children)),
+            }
+        }
+        "/v1/children/{path}" => {
+            let path = child_path(&request.child, server.name());
+            let child = tree.root.all().find(|child| child.path == path.as_str());
+            child
+                .map(|child| answer::json(&Child { exact, ..child.clone() }))
+                .ok_or_else(|| unknown(path.as_str()))
+        }
+        _ => Ok(answer::json(&tree)),
+    }
 }
 
 pub(crate) fn explain(server: &Server, request: &Request) -> Result<Explanation, Problem> {

@@ -3,7 +3,7 @@
 use crate::answer::{self, Answer};
 use crate::request::Request;
 use crate::server::Server;
-use crate::{apply, command, crashes, diagnose, health, read, stream};
+use crate::{apply, command, crashes, diagnose, health, moment, read, stream};
 use liveoak_api::{Login, Method, Problem, ROUTES, Route};
 use std::sync::Arc;
 use std::time::Instant;
@@ -62,6 +62,10 @@ pub(crate) async fn handle(server: &Arc<Server>, request: Request) -> Result<Ans
 }
 
 async fn answer_to(server: &Arc<Server>, request: &Request) -> Result<Answer, Problem> {
+    // Only the routes that show the tree have a moment.
+    if let Some(tree) = moment::asked(server, request).await? {
+        return read::at_moment(server, request, tree);
+    }
     match request.route.path {
         "/v1/tree" => Ok(answer::json(&read::tree(server))),
         "/v1/status" => Ok(answer::json(&read::status(server))),

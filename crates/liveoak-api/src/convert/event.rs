@@ -1,12 +1,12 @@
 //! What is special about each kind of event.
 
-use super::{exit, health, stack};
-use crate::{Event, seconds};
+use super::{exit, health, spec, stack};
+use crate::{Event, Health, seconds};
 use liveoak_runtime as lib;
-use liveoak_runtime::{EventKind, Path};
+use liveoak_runtime::{EventKind, Path, TreeHandle};
 
 /// Adds what is special about the kind of an event.
-pub(super) fn of_kind(event: Event, kind: &EventKind) -> Event {
+pub(super) fn of_kind(event: Event, kind: &EventKind, tree: &TreeHandle) -> Event {
     let attempt = |attempt: &lib::Attempt| Some(attempt.0);
     let caused = |event: Event, path: &Path, why: String| Event {
         child: Some(path.to_string()),
@@ -14,6 +14,7 @@ pub(super) fn of_kind(event: Event, kind: &EventKind) -> Event {
         ..event
     };
     match kind {
+        EventKind::Added { strategy, .. } => added(event, strategy.is_some(), tree),
         EventKind::Starting { attempt: number, restart } => {
             Event { attempt: attempt(number), restart: Some(*restart), ..event }
         }
@@ -57,7 +58,9 @@ pub(super) fn of_kind(event: Event, kind: &EventKind) -> Event {
         }
         EventKind::Stuck(poll) => {
             let stack = stack(poll);
-            Event { attempt: attempt(&poll.attempt), why: Some(poll.to_string()), stack, ..event }
+            let counts = poll.limit.when_stuck == lib::WhenStuck::Unhealthy;
+            let health = counts.then_some(Health::Unhealthy);
+            Event { health, attempt: attempt(&poll.attempt), why: Some(poll.to_string()), stack, ..event }
         }
         EventKind::Unstuck { attempt: number, after } => {
             Event { attempt: attempt(number), took_s: Some(seconds(*after)), ..event }
@@ -65,4 +68,17 @@ pub(super) fn of_kind(event: Event, kind: &EventKind) -> Event {
         EventKind::TimeJump { late, .. } => Event { delay_s: Some(seconds(*late)), ..event },
         _ => event,
     }
+}
+
+/// Adds what runs a child that was added, and whether anything says how healthy it is.
+fn added(event: Event, is_supervisor: bool, tree: &TreeHandle) -> Event {
+    let path = event.path.as_deref().unwrap_or_default();
+    let view = tree.child(path).ok().and_then(|child| child.view());
+    let of = match &view {
+        Some(view) => Some(spec::kind(&view.spec, is_supervisor)),
+        // It has left the tree already.
+        None => is_supervisor.then_some("supervisor"),
+    };
+    let reports = view.is_some_and(|view| spec::reports_health(&view.spec));
+    Event { of: of.map(str::to_owned), health: reports.then_some(Health::Healthy), ..event }
 }

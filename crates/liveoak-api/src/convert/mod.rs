@@ -7,7 +7,7 @@ mod event;
 mod spec;
 
 use self::event::of_kind;
-use self::spec::{spec, window};
+use self::spec::{kind, reports_health, spec, window};
 use crate::{
     Backoff, Check, CheckAnswer, Child, CommandRecord, CommandResult, Event, Exit, ExitRecord, Explanation,
     FirstFailure, Health, Outcome, PlanStep, Problem, Report, State, Status, StoppedChild, Timestamp, Tree,
@@ -15,8 +15,8 @@ use crate::{
 };
 use liveoak_runtime as lib;
 use liveoak_runtime::{
-    BodyKind, ChildSpec, ChildState, ChildView, Condition, IdleReason, Path, Refusal, Snapshot, Time,
-    TreeHandle, TreePhase,
+    BodyKind, ChildState, ChildView, Condition, IdleReason, Path, Refusal, Snapshot, Time, TreeHandle,
+    TreePhase,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +90,9 @@ impl<'a> Converter<'a> {
             criticality: view.criticality().map(|criticality| criticality.as_str().to_owned()),
             strategy: view.strategy.map(|strategy| strategy.as_str().to_owned()),
             retry_s: view.retry_in.map(seconds),
+            trial: view.trial,
+            reports_health: reports_health(&view.spec),
+            exact: None,
             stuck: view.stuck.as_ref().map(ToString::to_string),
             stack: view.stuck.as_deref().map(stack).unwrap_or_default(),
             checks: self.checks(view),
@@ -162,7 +165,7 @@ impl<'a> Converter<'a> {
             tags: description.map(|of| of.tags.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             ..Event::default()
         };
-        of_kind(base, &event.kind)
+        of_kind(base, &event.kind, self.tree)
     }
 
     /// Returns an explanation. `checks` are those of the child's view.
@@ -290,14 +293,6 @@ pub fn is_failing(view: &ChildView) -> bool {
         ChildState::Idle(IdleReason::Quarantined) => true,
         ChildState::Idle(IdleReason::Finished) => has_failed(),
         _ => view.health == lib::Health::Unhealthy,
-    }
-}
-
-fn kind(spec: &ChildSpec, is_supervisor: bool) -> &'static str {
-    match spec.body {
-        BodyKind::Group => "group",
-        _ if is_supervisor => "supervisor",
-        body => body.as_str(),
     }
 }
 

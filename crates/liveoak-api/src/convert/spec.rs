@@ -1,9 +1,8 @@
 //! What is declared of a child, and the use of its limits.
 
-use super::kind;
 use crate::{Limit, Spec, SpecBackoff, SpecCheck, SpecEdge, SpecNeed, Window, seconds};
 use liveoak_runtime as lib;
-use liveoak_runtime::ChildSpec;
+use liveoak_runtime::{BodyKind, CheckKind, ChildSpec};
 use std::time::Duration;
 
 pub(super) fn window(of: lib::LimitUse, shared: bool) -> Window {
@@ -61,4 +60,18 @@ pub(super) fn spec(of: &ChildSpec, strategy: Option<&'static str>) -> Spec {
         needs: of.needs.iter().map(need).collect(),
         checks: of.checks().iter().map(check).collect(),
     }
+}
+
+/// Returns what runs a child.
+pub(super) fn kind(spec: &ChildSpec, is_supervisor: bool) -> &'static str {
+    match spec.body {
+        BodyKind::Group => "group",
+        _ if is_supervisor => "supervisor",
+        body => body.as_str(),
+    }
+}
+
+/// Returns `true` if anything says how healthy the child is while it runs.
+pub(super) fn reports_health(spec: &ChildSpec) -> bool {
+    spec.reports_health || spec.checks().iter().any(|check| check.kind != CheckKind::Startup)
 }

@@ -16,7 +16,7 @@ pub(crate) enum ClientCommand {
     /// the child and all children below it.
     Ps(PsArgs),
     /// Show the children of a running tree below each other
-    Tree(ReadArgs),
+    Tree(TreeArgs),
     /// Show how a running tree is; exit code 0 if it is ready, and nothing is degraded or unhealthy
     Status(ReadArgs),
     /// Show what a child does now, and why
@@ -127,6 +127,19 @@ pub(crate) struct PsArgs {
     /// The children; all without any
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<String>,
+    /// As it was then: a time before now, such as 1h, or a moment, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) at: Option<SystemTime>,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// The command line of `liveoak tree`.
+#[derive(Args, Debug)]
+pub(crate) struct TreeArgs {
+    /// As it was then: a time before now, such as 1h, or a moment, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(crate) at: Option<SystemTime>,
     #[command(flatten)]
     pub(crate) target: Target,
 }

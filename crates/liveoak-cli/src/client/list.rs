@@ -7,12 +7,13 @@ use liveoak::api::{Child, Health, State, Status, Timestamp, Tree, TreeState};
 use serde::Serialize;
 
 use super::Done;
-use super::args::{PsArgs, Target};
+use super::args::{PsArgs, Target, TreeArgs};
 use super::connect::{Access, Found, RunningTree, all_trees, find, whereabouts};
-use super::failure::Failure;
+use super::failure::{EXIT_NO_CHILD, Failure};
 use super::http::{Server, route_of, with_query};
+use super::past::{Place, find_any};
 use super::table::{Cell, Screen, Style, aligned, table};
-use super::{paths, print, words};
+use super::{past, paths, print, words};
 use crate::output;
 
 /// The most children that `status` lists.
@@ -21,8 +22,10 @@ const MAX_LISTED: usize = 20;
 /// Runs `liveoak ps`.
 pub(crate) async fn ps(args: &PsArgs) -> Done {
     let asked = paths::all_cleaned(&args.paths)?;
-    let server = find(&args.target, Access::Reads).await?;
-    let children = children(&server, asked).await?;
+    let children = match args.at {
+        Some(at) => children_of(&tree_at(&args.target, at).await?, &asked)?,
+        None => children(&find(&args.target, Access::Reads).await?, asked).await?,
+    };
     if args.target.json {
         print::json(&children)?;
     } else {
@@ -51,6 +54,46 @@ async fn children(server: &Server, asked: Vec<String>) -> Result<Vec<Child>, Fai
     Ok(children)
 }
 
+/// Returns the tree as it was at a moment, from the server, or from the files if it does not run.
+async fn tree_at(target: &Target, at: SystemTime) -> Result<Tree, Failure> {
+    let tree = match find_any(target).await? {
+        Place::Running(server) => {
+            server.get::<Tree>(&with_query("/v1/tree", &[("at", Timestamp(at).to_string())])).await?
+        }
+        Place::Gone(tree) => {
+            past::tell(&tree);
+            tree.at(at)?.ok_or_else(|| {
+                Failure::failed("the tree at that moment is not known: the journal begins later")
+            })?
+        }
+    };
+    if tree.root.exact == Some(false) {
+        output::stderr("events around that moment are missing, so the tree may have been different\n");
+    }
+    Ok(tree)
+}
+
+/// Returns the children of a tree that are meant, each once, or all.
+fn children_of(tree: &Tree, asked: &[String]) -> Result<Vec<Child>, Failure> {
+    let name = tree.root.path.trim_start_matches('/');
+    let mut meant = HashSet::new();
+    for path in asked {
+        let full = if path.starts_with('/') { path.clone() } else { format!("/{name}/{path}") };
+        let patterns = paths::AnyOf::new(std::slice::from_ref(path), name)?;
+        let is_meant = |child: &&Child| match paths::is_pattern(path) {
+            true => patterns.matches(&child.path),
+            false => paths::is_at_or_below(&child.path, &full),
+        };
+        let before = meant.len();
+        meant.extend(tree.root.all().filter(is_meant).map(|child| child.path.clone()));
+        if meant.len() == before && !tree.root.all().any(|child| is_meant(&child)) {
+            return Err(Failure::new(EXIT_NO_CHILD, format!("there was no child {full}")));
+        }
+    }
+    let all = tree.root.all().filter(|child| asked.is_empty() || meant.contains(&child.path));
+    Ok(all.map(|child| Child { exact: tree.root.exact, children: None, ..child.clone() }).collect())
+}
+
 fn child_table(children: &[Child], screen: Screen) -> String {
     let row = |child: &Child| {
         [
@@ -73,9 +116,12 @@ fn restarts(child: &Child) -> Cell {
 }
 
 /// Runs `liveoak tree`.
-pub(crate) async fn tree(target: &Target) -> Done {
-    let server = find(target, Access::Reads).await?;
-    let tree: Tree = server.get("/v1/tree").await?;
+pub(crate) async fn tree(args: &TreeArgs) -> Done {
+    let target = &args.target;
+    let tree: Tree = match args.at {
+        Some(at) => tree_at(target, at).await?,
+        None => find(target, Access::Reads).await?.get("/v1/tree").await?,
+    };
     if target.json {
         print::json(&tree)?;
         return Ok(0);

@@ -86,7 +86,7 @@ fn code_of(done: Done) -> ExitCode {
 async fn run_verb(command: ClientCommand) -> Done {
     match command {
         ClientCommand::Ps(args) => list::ps(&args).await,
-        ClientCommand::Tree(args) => list::tree(&args.target).await,
+        ClientCommand::Tree(args) => list::tree(&args).await,
         ClientCommand::Status(args) => list::status(&args.target).await,
         ClientCommand::Trees(args) => list::trees(args.json).await,
         ClientCommand::Explain(args) => explain::explain(&args).await,

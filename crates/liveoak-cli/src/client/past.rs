@@ -96,7 +96,7 @@ fn of_folder<'a>(all: &'a [PastTree], here: Option<&Path>) -> Vec<&'a PastTree> 
 }
 
 /// Says on stderr that files are read.
-fn tell(tree: &PastTree) {
+pub(crate) fn tell(tree: &PastTree) {
     let (name, folder) = (tree.name(), tree.folder().display());
     let text = format!("{name} does not run; this is its history, from {folder}");
     output::stderr(&format!("{}\n", liveoak_config::one_line(&text)));

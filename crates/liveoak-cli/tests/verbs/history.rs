@@ -252,6 +252,8 @@ fn a_tree_that_is_gone_is_read_from_its_files_by_its_folder_or_by_its_name() {
         (crashes[0]["decided"] == "it is not restarted").then_some(crashes)
     });
     let lines = home.run(&["logs", "web", "--json"]).with_code(0).stdout;
+    let ready_at = home.run(&["tree", "--json"]).json()["at"].as_str().unwrap().to_owned();
+    std::thread::sleep(Duration::from_millis(3));
     down(&home, up);
     let note = "shop does not run; this is its history, from ";
     let events = objects(&home, &["events"]);
@@ -264,6 +266,13 @@ fn a_tree_that_is_gone_is_read_from_its_files_by_its_folder_or_by_its_name() {
     assert_eq!(kinds.len(), 1);
     home.run(&["events", "--kind", "exitd"]).with_code(2).says(&["did you mean exited?"]);
     home.run(&["logs", "wbe"]).with_code(5).says(&["there is no child /shop/wbe"]);
+    let state = |args: &[&str]| home.run(args).with_code(0).json()[0]["state"].as_str().map(str::to_owned);
+    assert_eq!(state(&["ps", "web", "--at", &ready_at, "--json"]).as_deref(), Some("running"));
+    assert_eq!(state(&["ps", "web", "--at", "0s", "--json"]).as_deref(), Some("stopped"));
+    let tree = home.run(&["tree", "--at", &ready_at]).with_code(0).says(&[note]);
+    assert!(tree.stdout.contains("job") && tree.stdout.contains("exit code 3"), "{}", tree.stdout);
+    home.run(&["ps", "wbe", "--at", &ready_at]).with_code(5);
+    home.run(&["tree", "--at", "2000-01-01T00:00:00Z"]).with_code(1).says(&["is not known"]);
     home.run(&["logs", "-f"]).with_code(4).says(&["shop does not run, so there is nothing to follow"]);
     // From another folder it must be named.
     let elsewhere = |args: &[&str]| home.command(args).current_dir(home.at("state")).ran();

@@ -221,6 +221,99 @@ fn crashes_are_known_without_a_history_on_disk_too() {
     assert!(crashes.iter().all(decided), "{crashes:?}");
 }
 
+/// Returns what is known of each child at any moment.
+fn facts(tree: &Value, into: &mut Vec<String>) {
+    let known = [
+        "path",
+        "kind",
+        "state",
+        "why",
+        "paused",
+        "health",
+        "ready",
+        "attempt",
+        "restarts",
+        "last_exit",
+        "since",
+    ];
+    into.push(known.map(|field| tree[field].to_string()).join(" "));
+    tree["children"].as_array().into_iter().flatten().for_each(|child| facts(child, into));
+}
+
+/// Returns the tree now, at a moment of its own: no event has the same millisecond.
+fn tree_now(served: &Served) -> (String, Vec<String>) {
+    std::thread::sleep(Duration::from_millis(3));
+    let tree = get(&served.socket, "/v1/tree").json();
+    std::thread::sleep(Duration::from_millis(3));
+    let mut of_tree = Vec::new();
+    facts(&tree, &mut of_tree);
+    (tree["at"].as_str().unwrap().to_owned(), of_tree)
+}
+
+#[test]
+fn the_tree_at_a_moment_is_exactly_the_tree_that_was_seen_then() {
+    let folder = HistoryFolder::new();
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let served = run_in(&folder.0, failing().child(steady("web"))).ready();
+        crashes(&served, "");
+        seen.push(tree_now(&served));
+        for (verb, paths) in [
+            ("stop", "web"),
+            ("start", "web"),
+            ("pause", "fails"),
+            ("restart", "panics"),
+            ("resume", "fails"),
+            ("quarantine", "web"),
+            ("release", "web"),
+        ] {
+            let answer = post(&served.socket, &format!("/v1/commands/{verb}"), &json!({ "paths": [paths] }));
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            seen.push(tree_now(&served));
+        }
+    }
+    let served = run_in(&folder.0, shop()).ready();
+    for (nth, (at, expected)) in seen.iter().enumerate() {
+        let then = get(&served.socket, &format!("/v1/tree?at={at}")).json();
+        let mut of_then = Vec::new();
+        facts(&then, &mut of_then);
+        assert_eq!(&of_then, expected, "{nth}");
+        assert_eq!((&then["exact"], then["run"].as_u64()), (&true.into(), Some(nth as u64 / 8 + 1)));
+    }
+    let at = &seen[1].0;
+    assert_eq!(get(&served.socket, &format!("/v1/children/web?at={at}")).json()["state"], "stopped");
+    assert_eq!(get(&served.socket, &format!("/v1/children?path=web&at={at}")).json()[0]["path"], "/shop/web");
+    assert_eq!(get(&served.socket, &format!("/v1/children/wbe?at={at}")).code(), "no-such-child");
+    assert_eq!(get(&served.socket, "/v1/tree?at=2000-01-01T00:00:00Z").code(), "unknown-moment");
+    let without = Served::new(shop()).ready();
+    assert_eq!(get(&without.socket, "/v1/tree?at=1s").code(), "unknown-moment");
+}
+
+#[test]
+fn a_moment_from_which_an_event_is_missing_is_not_exact() {
+    let folder = HistoryFolder::new();
+    let first = run_in(&folder.0, shop()).ready();
+    let answer = post(&first.socket, "/v1/commands/stop", &json!({ "paths": ["web"] }));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let (at, _) = tree_now(&first);
+    drop(first);
+    let files = || std::fs::read_dir(&folder.0).unwrap().map(|file| file.unwrap().path());
+    for file in files().filter(|file| file.to_string_lossy().contains("journal-v1")) {
+        let mut text = std::fs::read(&file).unwrap();
+        let place = text.windows(15).position(|bytes| bytes == b"\"kind\":\"exited\"");
+        if let Some(place) = place {
+            text[place + 8] = b'E';
+            std::fs::write(&file, text).unwrap();
+        }
+    }
+    let second = run_in(&folder.0, shop()).ready();
+    assert_eq!(get(&second.socket, &format!("/v1/tree?at={at}")).json()["exact"], false);
+    assert_eq!(get(&second.socket, &format!("/v1/children/web?at={at}")).json()["exact"], false);
+    assert_eq!(get(&second.socket, &format!("/v1/children?at={at}")).json()[1]["exact"], false);
+    let (now, _) = tree_now(&second);
+    assert_eq!(get(&second.socket, &format!("/v1/tree?at={now}")).json()["exact"], true);
+}
+
 #[test]
 fn a_folder_that_another_tree_uses_costs_the_history_and_not_the_tree() {
     let folder = HistoryFolder::new();
