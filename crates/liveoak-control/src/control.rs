@@ -227,10 +227,14 @@ impl OpenControl {
     /// When the thread or its runtime cannot be created. Nothing is left open then.
     pub fn serve(self, tree: &TreeHandle) -> Result<ControlServer, ControlError> {
         let (socket, address) = (self.socket().to_path_buf(), self.address());
-        let Self { listeners, access, file, history, problem: _, reader } = self;
+        let Self { listeners, access, file, history, problem, reader } = self;
         let (begin, events) = tree.watch();
         let run = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let recorder = Recorder::new(u64::try_from(run).unwrap_or_default(), begin.number + 1, history);
+        let recorder = Recorder::new(
+            u64::try_from(run).unwrap_or_default(),
+            begin.number + 1,
+            problem.map_or(Ok(history), Err),
+        );
         let lines = Arc::clone(&recorder);
         // If another observer watches the output already, there are no lines to show.
         let _ = tree.watch_output(move |piece| lines.wrote(piece));

@@ -123,7 +123,7 @@ async fn answer(bytes: &[u8], peer: Peer) -> Vec<u8> {
         file: None,
         reader: None,
         scaled: Scaled::default(),
-        recorder: Recorder::new(1, 1, None),
+        recorder: Recorder::new(1, 1, Ok(None)),
         watched: Watched::default(),
         access: None::<Arc<TcpAccess>>,
         bucket: Bucket::new(),

@@ -75,6 +75,9 @@ pub(crate) const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 /// How many threads read and wait for the disk at most.
 pub(crate) const DISK_THREADS: usize = 16;
 
+/// How many requests read all of the history on disk at the same time; others wait.
+pub(crate) const MAX_SCANS: usize = 2;
+
 /// About how many bytes a stream takes from the history on disk at once.
 pub(crate) const PAST_BYTES: usize = 64 * 1024;
 

@@ -2,7 +2,7 @@
 
 use crate::history::{GivenCommand, History, Past};
 use crate::limits::{
-    CATCH_UP_WITHIN, KEPT_EVENT_BYTES, KEPT_EVENTS, KEPT_LINE_BYTES, KEPT_LINES, WRITTEN_WITHIN,
+    CATCH_UP_WITHIN, KEPT_EVENT_BYTES, KEPT_EVENTS, KEPT_LINE_BYTES, KEPT_LINES, MAX_SCANS, WRITTEN_WITHIN,
 };
 use crate::metrics::Counters;
 use crate::ring::Ring;
@@ -12,6 +12,7 @@ use liveoak_api::{OutputLine, Timestamp};
 use liveoak_runtime::{Event, EventKind, EventOrLost, Events, Exit, OutputPiece, Path, Snapshot, TreeHandle};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
+use tokio::sync::Semaphore;
 
 /// An event that is kept. Its JSON is made once: for the journal, or when the first reader wants it.
 #[derive(Debug)]
@@ -79,12 +80,20 @@ pub(crate) struct Recorder {
     pub(crate) past: Option<Past>,
     /// The history on disk, until the server ends.
     history: RwLock<Option<Arc<History>>>,
+    /// Why there is no history on disk although one is wanted.
+    problem: Option<String>,
+    /// Bounds how many requests read the whole history at the same time.
+    pub(crate) scans: Semaphore,
 }
 
 impl Recorder {
     /// Makes the recorder of a run whose first event that is recorded has the number `first`. Without a history on disk, the
-    /// run has the number `run`.
-    pub(crate) fn new(run: u64, first: u64, history: Option<History>) -> Arc<Self> {
+    /// run has the number `run`. The error of `history` says why there is none although one is wanted.
+    pub(crate) fn new(run: u64, first: u64, history: Result<Option<History>, String>) -> Arc<Self> {
+        let (history, problem) = match history {
+            Ok(history) => (history, None),
+            Err(problem) => (None, Some(problem)),
+        };
         let run = history.as_ref().map_or(run, History::run);
         let past = history.as_ref().map(History::past);
         let history = RwLock::new(history.map(Arc::new));
@@ -98,6 +107,8 @@ impl Recorder {
             tails: Tails::default(),
             past,
             history,
+            problem,
+            scans: Semaphore::new(MAX_SCANS),
         })
     }
 
@@ -148,13 +159,19 @@ impl Recorder {
     /// # Errors
     /// When it is not, with the reason.
     pub(crate) async fn settle(&self, tree: &TreeHandle) -> Result<(), String> {
-        let Some(history) = self.history() else { return Ok(()) };
+        let Some(history) = self.history() else { return self.problem.clone().map_or(Ok(()), Err) };
         let number = tree.snapshot().number;
         let mut changes = self.events.changes();
         let caught_up = changes.wait_for(|(next, ended)| *next > number || *ended);
         // In a storm of events the last ones may come too late. What they follow from is recorded.
         let _ = tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await;
-        let settled = tokio::task::spawn_blocking(move || history.settle());
+        // Not one of the threads that read the history: all of those may be busy.
+        let (tell, settled) = tokio::sync::oneshot::channel();
+        let wait = move || drop(tell.send(history.settle()));
+        std::thread::Builder::new()
+            .name("liveoak-settle".to_owned())
+            .spawn(wait)
+            .map_err(|error| error.to_string())?;
         match tokio::time::timeout(crate::limits::SETTLE_WITHIN, settled).await {
             Ok(Ok(settled)) => settled,
             Ok(Err(error)) => Err(error.to_string()),

@@ -2,7 +2,8 @@
 
 use crate::bind::short_hash;
 use rustix::fs::Mode;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The file in the folder of a tree that says which tree it is: its name, and the file that declares it.
@@ -20,7 +21,7 @@ pub fn state_folder(name: &str, file: &Path) -> io::Result<PathBuf> {
     let trees = trees_folder()?;
     let file = std::fs::canonicalize(file).or_else(|_| std::path::absolute(file))?;
     let folder = trees.join(format!("{name}-{:08x}", short_hash(file.as_os_str())));
-    std::fs::create_dir_all(&trees)?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&trees)?;
     match rustix::fs::mkdir(&folder, Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(folder),
         Err(error) => Err(error.into()),
@@ -45,16 +46,23 @@ pub(crate) fn describe(folder: &Path, name: &str, file: Option<&str>) {
     }
     // A full disk costs no more than that the tree is found by its folder only. A new file takes the place of the old one at once.
     let new = folder.join(format!("{ABOUT}.{}", std::process::id()));
-    if std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path)).is_err() {
+    let _ = std::fs::remove_file(&new);
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    if written.and_then(|()| std::fs::rename(&new, &path)).is_err() {
         let _ = std::fs::remove_file(&new);
     }
 }
 
-/// Returns the folders of all trees of this user that say which tree they belong to, with its name and its file.
+/// Returns the folders of all trees of this user, with the name and the file of the tree. A folder that does not say which tree it
+/// belongs to has the name in its own.
 pub(crate) fn described() -> Vec<(PathBuf, String, Option<String>)> {
     let folders = trees_folder().and_then(std::fs::read_dir).into_iter().flatten();
     let about = |folder: PathBuf| {
-        let text = read_about(&folder.join(ABOUT))?;
+        let Some(text) = read_about(&folder.join(ABOUT)) else {
+            let name = folder.file_name()?.to_str()?.rsplit_once('-')?.0.to_owned();
+            return Some((folder, name, None));
+        };
         let (name, file) = text.strip_suffix('\n')?.split_once('\n')?;
         Some((folder, name.to_owned(), Some(file.to_owned()).filter(|file| !file.is_empty())))
     };

@@ -2,8 +2,9 @@
 //!
 //! The tree runs in a process of its own, which has no descriptor of the caller. Its socket is found by its process id.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -98,7 +99,8 @@ async fn follow(args: &UpArgs, name: &str, process: &mut Child, log: &Path) -> D
 fn spawn(log: &Path) -> Result<Child, Failure> {
     let cannot = |what: &str, error: std::io::Error| Failure::failed(format!("cannot {what}: {error}"));
     let program = std::env::current_exe().map_err(|error| cannot("find the program liveoak", error))?;
-    let log = File::create(log).map_err(|error| cannot(&format!("write {}", log.display()), error))?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(log);
+    let log = file.map_err(|error| cannot(&format!("write {}", log.display()), error))?;
     let mut command = Command::new(program);
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     // What happens to children can be seen with `liveoak events`; the log of the run would grow without a bound.

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::env;
 use std::path::Path;
+use std::time::Duration;
 
-use liveoak::api::{Crash, EVENT_KINDS, Event, OutputLine};
+use liveoak::api::{Crash, EVENT_KINDS, Event, OutputLine, Status};
 use liveoak::control::{PastError, PastTree};
 use strsim::jaro_winkler;
 
@@ -47,7 +48,12 @@ pub(crate) async fn find_any(target: &Target) -> Result<Place, Failure> {
         return find(target, Access::Reads).await.map(Place::Running);
     }
     match find(target, Access::Changes).await {
-        Ok(server) => return Ok(Place::Running(server)),
+        Ok(server) => {
+            return Ok(match nearer(target, &server).await {
+                Some(tree) => Place::Gone(tree),
+                None => Place::Running(server),
+            });
+        }
         Err(failure) if failure.code != EXIT_NO_TREE => return Err(failure),
         Err(_) => {}
     }
@@ -55,6 +61,19 @@ pub(crate) async fn find_any(target: &Target) -> Result<Place, Failure> {
         Some(tree) => Ok(Place::Gone(tree)),
         None => find(target, Access::Reads).await.map(Place::Running),
     }
+}
+
+/// Returns the tree that is gone whose file is in a folder below that of the running tree, at or above the current one: it is
+/// nearer.
+async fn nearer(target: &Target, running: &Server) -> Option<PastTree> {
+    if target.tree.is_some() {
+        return None;
+    }
+    let gone = gone(target).ok()??;
+    let status = running.get_within::<Status>("/v1/status", Duration::from_secs(1)).await.ok()?;
+    let running = Path::new(status.file.as_deref()?).parent()?.to_owned();
+    let of = gone.file().filter(|file| file.exists())?.parent()?;
+    (of != running && of.starts_with(&running)).then_some(gone)
 }
 
 /// Returns the tree that is meant among those that have a history.
