@@ -102,7 +102,7 @@ async fn a_crash_and_the_restart_after_it_are_two_spans_that_are_linked() {
         }
         assert_ne!(first.trace_id, second.trace_id);
         let above = ("supervisor".to_owned(), shop.span_id.clone());
-        assert_eq!(links(&first), [above.clone()]);
+        assert_eq!(links(&first), std::slice::from_ref(&above));
         assert_eq!(links(&second), [above, ("previous".to_owned(), first.span_id.clone())]);
         let phases = received.spans.iter().filter(|span| span.parent_span_id == second.span_id);
         let phases: Vec<_> = phases.inspect(|phase| assert_eq!(phase.trace_id, second.trace_id)).collect();
