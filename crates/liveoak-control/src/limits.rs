@@ -101,6 +101,3 @@ pub(crate) const LAST_CRASHES: usize = 100;
 
 /// The most crashes of an answer.
 pub(crate) const MAX_CRASHES: usize = 1000;
-
-/// The most series of one metric. Children beyond are counted together, as the path `other`.
-pub(crate) const MAX_SERIES: usize = 2000;

@@ -4,10 +4,9 @@ use crate::history::{GivenCommand, History, Past};
 use crate::limits::{
     CATCH_UP_WITHIN, KEPT_EVENT_BYTES, KEPT_EVENTS, KEPT_LINE_BYTES, KEPT_LINES, MAX_SCANS, WRITTEN_WITHIN,
 };
-use crate::metrics::Counters;
 use crate::ring::Ring;
 use crate::tails::Tails;
-use liveoak_api::convert::Converter;
+use liveoak_api::convert::{Converter, Counters};
 use liveoak_api::{OutputLine, Timestamp};
 use liveoak_runtime::{Event, EventKind, EventOrLost, Events, Exit, OutputPiece, Path, Snapshot, TreeHandle};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

@@ -341,6 +341,9 @@
 //! `docs/control.md` lists the routes. The feature `serde` alone has the same values as types ([`mod@api`]), for a program with an
 //! interface of its own.
 //!
+//! With the feature `otel`, `supervisor.otel(Otel::default())` sends a span of each attempt, the metrics, and the events as log
+//! records to a receiver of OpenTelemetry. The page `docs/opentelemetry.md` says what is sent.
+//!
 //! # When not to use it
 //!
 //! For actors with mailboxes, use an actor framework. For a few tasks that should all end when one of them ends,
@@ -352,6 +355,7 @@
 //! - `config`: [`Kinds`] and `Supervisor::from_file`; [`config`](mod@config).
 //! - `control`: [`mod@control`], a control socket. It includes `serde`: [`mod@api`].
 //! - `log`: `liveoak::log`, a log of the program on stderr.
+//! - `otel`: [`mod@otel`], spans, metrics and log records of the tree over OTLP/HTTP.
 //! - `stacks`: the stack of a thread whose poll takes too long, in the event, the snapshot, `explain` and the log. Linux.
 //!   The first stuck poll takes a real-time signal of the program, whose action was the default, and keeps it. System
 //!   calls that Linux does not restart after a signal (`signal(7)`) may return `EINTR` in such a poll.
@@ -448,6 +452,12 @@ pub mod control {
     pub use liveoak_control::*;
 }
 
+/// Spans, metrics and log records of a tree, over OTLP/HTTP.
+#[cfg(feature = "otel")]
+pub mod otel {
+    pub use liveoak_otel::*;
+}
+
 /// The result of a `main` that runs a tree: `async fn main() -> liveoak::Result`.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
@@ -457,6 +467,8 @@ pub mod prelude {
     pub use liveoak_config::{FromFile, Kinds};
     #[cfg(feature = "control")]
     pub use liveoak_control::{Control, Controlled};
+    #[cfg(feature = "otel")]
+    pub use liveoak_otel::{Otel, WithOtel};
     #[cfg(feature = "process")]
     pub use liveoak_process::{Probe, ProcessChild};
     pub use liveoak_runtime::{

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 /// The crates that each published crate may depend on outside its tests. Every published crate needs a line. `None` allows
 /// any crate except the library's inner crates.
-const ARROWS: [(&str, Option<&[&str]>); 9] = [
+const ARROWS: [(&str, Option<&[&str]>); 10] = [
     ("liveoak-core", Some(&[])),
     (
         "liveoak-runtime",
@@ -51,6 +51,21 @@ const ARROWS: [(&str, Option<&[&str]>); 9] = [
             "tracing",
         ]),
     ),
+    (
+        "liveoak-otel",
+        Some(&[
+            "liveoak-api",
+            "liveoak-runtime",
+            "async-trait",
+            "opentelemetry",
+            "opentelemetry-http",
+            "opentelemetry-otlp",
+            "opentelemetry_sdk",
+            "tokio",
+            "tracing",
+            "ureq",
+        ]),
+    ),
     // All but the first two only with features that are off by default.
     (
         "liveoak",
@@ -60,6 +75,7 @@ const ARROWS: [(&str, Option<&[&str]>); 9] = [
             "liveoak-config",
             "liveoak-api",
             "liveoak-control",
+            "liveoak-otel",
             "tracing",
             "tracing-subscriber",
         ]),

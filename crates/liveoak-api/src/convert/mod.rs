@@ -1,10 +1,13 @@
 //! Converts the library's values to wire types. No other module does.
 //!
 //! A [`Converter`] belongs to one look at a tree: it knows the tree, its run, and the moment. `event` and `spec` hold
-//! the parts that are long.
+//! the parts that are long; `metrics` counts and measures what the readers of metrics see.
 
 mod event;
+mod metrics;
 mod spec;
+
+pub use self::metrics::{Counters, Family, MAX_SERIES, Sample, families};
 
 use self::event::of_kind;
 use self::spec::{kind, reports_health, spec, window};

@@ -2,6 +2,7 @@
 //!
 //! - [`build`]: creates the library's tree from the file's data
 //! - [`control`]: the control socket
+//! - [`telemetry`]: OpenTelemetry, with the feature `otel`
 //! - [`lines`]: the output of the children, on stdout
 //! - [`log`]: the log of events about children, on stderr
 //! - [`reload`]: the file, read again and applied while the tree runs
@@ -32,6 +33,7 @@ mod report_file;
 mod state;
 mod status;
 mod stdin;
+mod telemetry;
 mod writer;
 
 use std::convert::Infallible;
@@ -60,11 +62,12 @@ use report_file::ReportFile;
 pub(crate) use report_file::{named_in, remove_stale};
 use status::StatusLog;
 pub(crate) use status::json_line;
+use telemetry::Telemetry;
 use writer::StreamWriter;
 
 /// The threads in addition to those of the runtime: those of a tree, and nine more (the second writer of output, the control server, two that
 /// start programs, one that notices suspended programs, one for look-ups, two that write the history, and one that reads it).
-const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 9;
+const OTHER_THREADS: usize = liveoak::internal::THREADS_OF_A_TREE + 9 + telemetry::THREADS;
 
 /// Runs the command.
 ///
@@ -182,8 +185,10 @@ impl Up<'_> {
         let tree_file = TreeFile::new(self.args, self.config, output);
         let mut control = UpControl::open(self.args, self.config, &tree_file, self.status)
             .map_err(|error| format!("{error}{NOTHING_STARTED}"))?;
-        let code = runtime.block_on(self.run_tree(&tree_file, file, signals, &mut control));
+        let telemetry = Telemetry::new();
+        let code = runtime.block_on(self.run_tree(&tree_file, file, signals, &mut control, &telemetry));
         control.finish();
+        telemetry.finish();
         // Tasks that are left on the runtime belong to children that the report names as abandoned.
         runtime.shutdown_timeout(Duration::from_millis(100));
         code
@@ -195,6 +200,7 @@ impl Up<'_> {
         file: Option<ReportFile>,
         signals: &mut Option<Signals>,
         control: &mut UpControl,
+        telemetry: &Telemetry,
     ) -> Result<u8, String> {
         // Before the signals that stop the tree, of which SIGHUP is one without it.
         let hangups = reload::listen(self.args);
@@ -204,9 +210,10 @@ impl Up<'_> {
         })?;
         self.warn_of_values();
         let tree = build::tree(self.config, self.args.mode.as_deref(), tree_file.output());
-        let tree = control.begin_with(tree);
+        let tree = telemetry.begin_with(control.begin_with(tree));
         let tree = tree.begin().map_err(|error| error.to_string())?;
         control.tell_failure(self.status);
+        telemetry.tell_failure(self.status);
         let ready = ReadyInBackground::watch(self.args, &tree);
         let (stop_signals, requests) = signals.insert(listening);
         if self.args.reload_on_hup && !stop_signals.hears_hangups() {
