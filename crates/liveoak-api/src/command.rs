@@ -79,6 +79,10 @@ wire! {
         /// `true` to get the plan only. Nothing is done.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub dry_run: bool,
+        /// The steps that the caller has agreed to, without those that keep a child. If others are due by now, nothing is
+        /// done (`plan-changed`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agreed: Option<Vec<PlanStep>>,
     }
 
     /// Another number of replicas of one child.
@@ -98,6 +102,10 @@ wire! {
         /// `true` to get the plan only. Nothing is done.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         pub dry_run: bool,
+        /// The steps that the caller has agreed to, without those that keep a child. If others are due by now, nothing is
+        /// done (`plan-changed`).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub agreed: Option<Vec<PlanStep>>,
     }
 
     /// What came of a command on one child.

@@ -71,6 +71,7 @@ pub const CODES: &[(&str, u16, &str)] = &[
     ("bad-file", 422, "the declaration has errors"),
     ("root-differs", 409, "the tree itself would have to restart"),
     ("name-taken", 409, "an added child has this name"),
+    ("plan-changed", 409, "other steps are due than those that the caller has agreed to"),
     ("cannot-scale", 409, "the number of replicas cannot be changed"),
     ("some-failed", 409, "the command did not have its effect on each child"),
     ("no-address", 409, "the tree listens on no TCP address"),

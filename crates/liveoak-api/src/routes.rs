@@ -170,6 +170,7 @@ const APPLY_PROBLEMS: &[&str] = &[
     "root-differs",
     "name-taken",
     "cannot-scale",
+    "plan-changed",
     "some-failed",
     "refused",
     "supervisor-down",

@@ -22,6 +22,7 @@ pub(crate) async fn apply(server: &Server, request: &Request) -> Result<Answer, 
         return Ok(planned(&plan(server, &tree, Vec::new()).await?));
     }
     let plan = plan(server, &tree, Vec::new()).await?;
+    check_agreed(asked.agreed.as_deref(), &plan)?;
     server.check_that_the_runtime_answers().await?;
     server.scaled.set(Vec::new());
     carry_out(server, request, plan).await
@@ -49,6 +50,7 @@ pub(crate) async fn scale(server: &Server, request: &Request) -> Result<Answer, 
     if changing.is_none() {
         return Ok(planned(&plan));
     }
+    check_agreed(asked.agreed.as_deref(), &plan)?;
     server.check_that_the_runtime_answers().await?;
     server.scaled.set(scaled);
     carry_out(server, request, plan).await
@@ -106,6 +108,18 @@ fn refused(server: &Server, error: ApplyError) -> Problem {
         ApplyError::Refused(refusal) => problem(&server.root, &refusal),
         _ => Problem::new("refused", detail),
     }
+}
+
+/// Refuses a plan that is not the one that the caller has agreed to: the declaration, or the tree, has changed since.
+fn check_agreed(agreed: Option<&[PlanStep]>, plan: &ApplyPlan) -> Result<(), Problem> {
+    let Some(agreed) = agreed else { return Ok(()) };
+    let due = plan.steps().filter(|step| step.step != PlanAction::Keep).map(plan_step);
+    let told = |step: &PlanStep| (step.path.clone(), step.step.clone(), step.reason.clone());
+    if due.map(|step| told(&step)).eq(agreed.iter().map(told)) {
+        return Ok(());
+    }
+    let text = "the declaration or the tree has changed since the plan was made; nothing was done";
+    Err(Problem::new("plan-changed", text).expected("agreement to the new plan"))
 }
 
 fn planned(plan: &ApplyPlan) -> Answer {

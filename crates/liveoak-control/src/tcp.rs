@@ -23,7 +23,8 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// When the request has an origin that is not the host that it was sent to, or the browser says that another page made it.
 pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let site = header(headers, &SEC_FETCH_SITE).unwrap_or("none");
-    if !matches!(site, "none" | "same-origin") {
+    let is_one = headers.get_all(SEC_FETCH_SITE).iter().count() <= 1;
+    if !is_one || !matches!(site, "none" | "same-origin") {
         let problem =
             Problem::new("foreign-origin", "a page of another origin made this request, or led to it");
         return Err(problem.expected("a page of this address, or an address that the user has typed"));
@@ -126,5 +127,7 @@ mod tests {
         for other in ["same-site", "cross-site", "", "none, none"] {
             assert!(site(other).is_err(), "{other}");
         }
+        let two = [(HOST, "127.0.0.1:7777"), (SEC_FETCH_SITE, "none"), (SEC_FETCH_SITE, "cross-site")];
+        assert!(check_origin(&headers(&two)).is_err(), "one of two says so");
     }
 }

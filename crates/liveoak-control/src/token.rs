@@ -20,9 +20,12 @@ impl std::fmt::Debug for Token {
 impl Token {
     /// Reads the token of a file, or makes the file with a new token. So the token survives restarts.
     pub(crate) fn of_file(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let mut file = File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?);
         let status = rustix::fs::fstat(&file)?;
+        if rustix::fs::FileType::from_raw_mode(status.st_mode) != rustix::fs::FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not a regular file"));
+        }
         let is_private = status.st_mode & 0o077 == 0 && status.st_uid == rustix::process::geteuid().as_raw();
         if !is_private {
             return Err(io::Error::new(

@@ -34,6 +34,7 @@ pub(crate) async fn apply(args: &ApplyArgs) -> Done {
         by: args.reason.by.clone(),
         because: args.reason.because.clone(),
         dry_run: true,
+        agreed: None,
     };
     let job = Job { server: &server, route: "/v1/commands/apply", json: args.target.json };
     let plan = job.plan(&request).await?;
@@ -41,10 +42,12 @@ pub(crate) async fn apply(args: &ApplyArgs) -> Done {
         print_plan(&plan, args.target.json)?;
         return Ok(0);
     }
-    if !args.yes && plan.iter().any(|step| step.step != KEEP) {
-        agree(&plan, "apply this?", Without::Refuses)?;
-    }
-    job.carry_out(&plan, &ApplyRequest { dry_run: false, ..request }).await
+    let agreed = if !args.yes && plan.iter().any(|step| step.step != KEEP) {
+        agree(&plan, "apply this?", Without::Refuses)?
+    } else {
+        None
+    };
+    job.carry_out(&plan, &ApplyRequest { dry_run: false, agreed, ..request }).await
 }
 
 /// Runs `liveoak scale`.
@@ -60,6 +63,7 @@ pub(crate) async fn scale(args: &ScaleArgs) -> Done {
         by: args.reason.by.clone(),
         because: args.reason.because.clone(),
         dry_run: true,
+        agreed: None,
     };
     let job = Job { server: &server, route: "/v1/commands/scale", json: args.target.json };
     let plan = job.plan(&request).await?;
@@ -68,10 +72,12 @@ pub(crate) async fn scale(args: &ScaleArgs) -> Done {
         return Ok(0);
     }
     let takes_down = |step: &PlanStep| matches!(step.step.as_str(), "stop" | "restart");
-    if !args.yes && plan.iter().any(takes_down) {
-        agree(&plan, &format!("scale {} to {}?", args.path, args.replicas), Without::Goes)?;
-    }
-    job.carry_out(&plan, &ScaleRequest { dry_run: false, ..request }).await
+    let agreed = if !args.yes && plan.iter().any(takes_down) {
+        agree(&plan, &format!("scale {} to {}?", args.path, args.replicas), Without::Goes)?
+    } else {
+        None
+    };
+    job.carry_out(&plan, &ScaleRequest { dry_run: false, agreed, ..request }).await
 }
 
 const fn access(dry_run: bool) -> Access {
@@ -96,13 +102,13 @@ enum Without {
     Goes,
 }
 
-/// Shows a plan and asks for agreement.
+/// Shows a plan and asks for agreement. Returns the steps that were agreed to, if there was anyone to ask.
 ///
 /// # Errors
 /// When there is none. Nothing was done then.
-fn agree(plan: &[PlanStep], question: &str, without: Without) -> Result<(), Failure> {
+fn agree(plan: &[PlanStep], question: &str, without: Without) -> Result<Option<Vec<PlanStep>>, Failure> {
     if !ask::is_possible() && without == Without::Goes {
-        return Ok(());
+        return Ok(None);
     }
     let changes: Vec<PlanStep> = plan.iter().filter(|step| step.step != KEEP).cloned().collect();
     stderr(&plan_table(&changes, Screen { colour: colour_on_stderr(), width: None }));
@@ -111,7 +117,7 @@ fn agree(plan: &[PlanStep], question: &str, without: Without) -> Result<(), Fail
         let text = format!("a plan of {changes} needs --yes without a terminal; nothing was done");
         return Err(Failure::new(EXIT_USAGE, text));
     }
-    if ask::confirmed(question) { Ok(()) } else { Err(Failure::failed("nothing was done")) }
+    if ask::confirmed(question) { Ok(Some(changes)) } else { Err(Failure::failed("nothing was done")) }
 }
 
 /// A plan that is made and carried out by the server of a tree.

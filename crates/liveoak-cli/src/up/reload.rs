@@ -1,11 +1,14 @@
 //! The file of a run, read again: for `liveoak apply`, `liveoak scale` and SIGHUP.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use liveoak::control::ReloadError;
-use liveoak::internal::HangupRequests;
-use liveoak::{ApplyReport, Path, PlanAction, Supervisor, TreeHandle};
+use liveoak::internal::{Either, HangupRequests, race};
+use liveoak::{ApplyPlan, ApplyReport, Path, PlanAction, Refusal, Supervisor, TreeHandle};
 use liveoak_config::{Config, ScaleError, load_scaled};
 use serde_json::json;
 use tracing::Level;
@@ -87,8 +90,8 @@ impl TreeFile {
         Ok(build::tree(&config, None, &self.output))
     }
 
-    /// Reads the file and applies it. Returns what was done; nothing if the file says nothing new.
-    async fn apply(self: &Arc<Self>, tree: &TreeHandle) -> Result<Option<ApplyReport>, Problem> {
+    /// Reads the file and compares it with the tree. Returns the plan; nothing if the file says nothing new.
+    async fn plan(self: &Arc<Self>, tree: &TreeHandle) -> Result<Option<ApplyPlan>, Problem> {
         let file = Arc::clone(self);
         let read = tokio::task::spawn_blocking(move || file.read(&[])).await;
         let of_text = |headline: String| Problem { headline, errors: None };
@@ -101,10 +104,7 @@ impl TreeFile {
             Err(error) => return Err(of_text(error.to_string())),
         };
         let plan = tree.apply(declared).map_err(|error| of_text(error.to_string()))?;
-        if plan.is_empty() {
-            return Ok(None);
-        }
-        plan.run().await.map(Some).map_err(|refusal| of_text(refusal.to_string()))
+        Ok(Some(plan).filter(|plan| !plan.is_empty()))
     }
 }
 
@@ -118,15 +118,26 @@ pub(super) async fn when_asked<T>(
     let Some(mut requests) = requests else { return std::future::pending().await };
     let tree = tree.by("SIGHUP");
     let name = file.path.display().to_string();
+    // A child that never gets ready does not keep its correction waiting: a later plan takes over the starts of an earlier one.
+    let mut runs = Runs(Vec::new());
     loop {
-        requests.next().await;
+        if let Either::Right(ended) = race(requests.next(), runs.next()).await {
+            match ended {
+                Ok(report) => tell(&report, &name, status),
+                Err(refusal) => {
+                    let text = format!("{name} was not applied: {refusal}");
+                    status.message(Level::ERROR, "apply-failed", &text);
+                }
+            }
+            continue;
+        }
         status.message(Level::INFO, "reload", &format!("SIGHUP: reading {name} again"));
-        match file.apply(&tree).await {
+        match file.plan(&tree).await {
             Ok(None) => {
                 let text = format!("{name} says nothing new; nothing was changed");
                 status.message(Level::INFO, "applied", &text);
             }
-            Ok(Some(report)) => tell(&report, &name, status),
+            Ok(Some(plan)) => runs.0.push(Box::pin(plan.run())),
             Err(Problem { headline, errors }) => {
                 let headline = format!("{headline}; nothing was changed");
                 let text = errors.filter(|errors| !errors.is_empty());
@@ -137,6 +148,27 @@ pub(super) async fn when_asked<T>(
                 status.document(Level::ERROR, "config", &headline, &text, &json!({ "file": name }));
             }
         }
+    }
+}
+
+/// The plans that are being carried out.
+struct Runs(Vec<Pin<Box<Run>>>);
+
+type Run = dyn Future<Output = Result<ApplyReport, Refusal>> + Send;
+
+impl Runs {
+    /// Waits until one of them is done; for ever if there is none.
+    async fn next(&mut self) -> Result<ApplyReport, Refusal> {
+        poll_fn(|context| {
+            for nth in 0..self.0.len() {
+                if let Poll::Ready(ended) = self.0[nth].as_mut().poll(context) {
+                    drop(self.0.swap_remove(nth));
+                    return Poll::Ready(ended);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 }
 

@@ -324,3 +324,16 @@ fn a_service_manager_implies_that_sighup_applies_the_file() {
     up.logs("says nothing new; nothing was changed");
     up.stop().with_code(0);
 }
+
+#[test]
+fn a_hang_up_is_answered_although_an_earlier_one_waits_for_a_child_that_never_gets_ready() {
+    let tree = Tree::of(DB, &["--reload-on-hup"]);
+    let never = "[child.never]\nshell = \"exec sleep 1000\"\nready = { file = \"never\", within = \"1h\" }\n";
+    tree.write(&format!("{DB}{never}"));
+    tree.up.signal(Signal::HUP);
+    tree.up.logs("waiting for /t/never to be ready");
+    tree.write(&format!("{DB}{API}"));
+    tree.up.signal(Signal::HUP);
+    tree.up.logs("was applied: 1 started, 1 stopped");
+    tree.up.stop().with_code(0);
+}

@@ -137,3 +137,22 @@ fn replicas_are_scaled_until_the_declaration_is_applied_again() {
     assert!(changed.json()["detail"].as_str().unwrap().contains("apply it first"), "{changed:?}");
     assert_eq!(get(&served.socket, "/v1/children/new").status, 404);
 }
+
+#[test]
+fn what_was_agreed_to_is_done_and_nothing_else() {
+    let (served, declared) = served(&["a", "b"]);
+    *declared.lock().unwrap() = Ok((vec!["b", "c"], 2));
+    let ask = |asked: Value| post(&served.socket, "/v1/commands/apply", &asked);
+    let plan = ask(json!({ "dry_run": true })).json();
+    let agreed: Vec<&Value> = plan.as_array().unwrap().iter().filter(|step| step["step"] != "keep").collect();
+    *declared.lock().unwrap() = Ok((vec!["b", "d"], 2));
+    let refused = ask(json!({ "agreed": agreed }));
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("plan-changed")));
+    assert_eq!(get(&served.socket, "/v1/children/a").json()["state"], "running", "nothing was done");
+    *declared.lock().unwrap() = Ok((vec!["b", "c"], 2));
+    assert_eq!(steps(&ask(json!({ "agreed": agreed })).json()), ["/a stop removed", "/c start ready"]);
+    // Scaling is held to the plan, too.
+    let scale = |asked: Value| post(&served.socket, "/v1/commands/scale", &asked);
+    let other = scale(json!({ "path": "web", "replicas": 3, "agreed": agreed }));
+    assert_eq!((other.status, &other.json()["code"]), (409, &json!("plan-changed")));
+}
