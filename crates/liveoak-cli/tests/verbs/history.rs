@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -286,11 +287,61 @@ fn a_tree_that_is_gone_is_read_from_its_files_by_its_folder_or_by_its_name() {
 }
 
 #[test]
+fn the_nearest_folder_counts_although_its_tree_is_gone_and_one_above_runs() {
+    let home = home(TREE);
+    let crashing = "name = 'inner'\n[child.job]\nshell = 'echo lost; exit 3'\nrestart = 'temporary'\n";
+    write(&home.at("p/below/liveoak.toml"), crashing);
+    let below = |args: &[&str]| home.command(args).current_dir(home.at("p/below")).ran();
+    below(&["up"]).with_code(1);
+    let up = up(&home);
+    let note = "inner does not run; this is its history, from ";
+    let crashes = below(&["crashes", "--json"]).with_code(0).says(&[note]).json();
+    assert_eq!(crashes[0]["path"], "/inner/job");
+    assert_eq!(below(&["logs"]).with_code(0).says(&[note]).stdout, "/inner/job | lost\n");
+    below(&["logs", "--tree", "shop", "-n", "1"]).with_code(0);
+    fs::remove_file(home.at("p/below/liveoak.toml")).unwrap();
+    assert_eq!(below(&["crashes", "--json"]).with_code(0).stderr, "", "the tree above is the nearest now");
+    down(&home, up);
+}
+
+#[test]
+fn no_other_user_can_read_the_history_or_take_its_folder() {
+    let home = home(TREE);
+    let liveoak = home.command(&["up", "--log-level", "off"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask 0; exec \"$0\" up --log-level off"]).arg(liveoak.get_program());
+    shell.current_dir(home.at("p")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (variable, value) in liveoak.get_envs() {
+        match value {
+            Some(value) => shell.env(variable, value),
+            None => shell.env_remove(variable),
+        };
+    }
+    let up = Running::new(&mut shell);
+    look_for("tree that answers", || (home.run(&["ps"]).code == Some(0)).then_some(()));
+    let mut open = vec![home.at("state/liveoak")];
+    let mut files = 0;
+    while let Some(path) = open.pop() {
+        let status = fs::metadata(&path).unwrap();
+        let mode = status.permissions().mode() & 0o777;
+        assert_eq!(mode, if status.is_dir() { 0o700 } else { 0o600 }, "{mode:o} {}", path.display());
+        if status.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            files += 1;
+        }
+    }
+    assert!(files >= 3, "the journal, the log, and which tree it is: {files}");
+    down(&home, up);
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_told_in_one_line_and_the_tree_runs() {
     let home = home(TREE);
     write(&home.at("state"), "a file in the place of the folder");
     let up = up(&home);
-    home.run(&["restart", "web"]).with_code(0);
+    let note = "the command is not known to be in the journal: the history is kept in memory only";
+    home.run(&["restart", "web"]).with_code(0).says(&[note]);
     assert_one_story(&objects(&home, &["events"]));
     let ran = down(&home, up).says(&["the history is kept in memory only, not on disk: "]);
     assert_eq!(
