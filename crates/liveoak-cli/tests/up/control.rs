@@ -31,16 +31,21 @@ fn socket(dir: &TestDir) -> PathBuf {
     PathBuf::from(trees[0]["socket"].as_str().expect("a socket"))
 }
 
+/// Lets this process open many connections.
+fn allow_many_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised =
+        rustix::process::Rlimit { current: limit.maximum.map(|most| most.min(4096)).or(Some(4096)), ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("a higher limit");
+}
+
 #[test]
 fn idle_connections_keep_no_command_out() {
     let dir = TestDir::of(STEADY);
     let up = dir.up(&[]);
     up.is_ready();
     let socket = socket(&dir);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised =
-        rustix::process::Rlimit { current: limit.maximum.map(|most| most.min(4096)).or(Some(4096)), ..limit };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("a higher limit");
+    allow_many_files();
     let mut idle: Vec<UnixStream> =
         (0..600).map(|_| UnixStream::connect(&socket).expect("a connection")).collect();
     for args in [&["status"][..], &["ps"], &["restart", "a"]] {
@@ -63,10 +68,7 @@ fn with_all_connections_in_use_a_command_says_so() {
     let up = dir.up(&[]);
     up.is_ready();
     let socket = socket(&dir);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised =
-        rustix::process::Rlimit { current: limit.maximum.map(|most| most.min(4096)).or(Some(4096)), ..limit };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).expect("a higher limit");
+    allow_many_files();
     let streams: Vec<UnixStream> = (0..512)
         .map(|_| {
             let mut stream = UnixStream::connect(&socket).expect("a connection");

@@ -6,8 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -136,7 +135,7 @@ fn nothing_that_was_acknowledged_is_lost_when_the_process_is_killed_during_write
     let mut acknowledged: Vec<Vec<u64>> = Vec::new();
     for kill in 0..KILLS {
         let up = up(&home);
-        let is_killed = AtomicBool::new(false);
+        let (is_killed, answered) = (AtomicBool::new(false), AtomicU64::new(0));
         let answers = std::thread::scope(|scope| {
             let commands = scope.spawn(|| {
                 let mut answers = Vec::new();
@@ -145,12 +144,13 @@ fn nothing_that_was_acknowledged_is_lost_when_the_process_is_killed_during_write
                     if ran.code == Some(0) {
                         assert_eq!(ran.stderr, "");
                         answers.push(ran.json()[0]["attempt"].as_u64().expect("an attempt"));
+                        answered.fetch_add(1, Ordering::Relaxed);
                     }
                 }
                 answers
             });
-            // Another moment of the writes each time.
-            std::thread::sleep(Duration::from_millis(40 + 7 * kill));
+            // Within the next command, after another number of answers each time.
+            look_for("answer", || (answered.load(Ordering::Relaxed) >= kill % 5).then_some(()));
             up.signal(Signal::KILL);
             up.end();
             is_killed.store(true, Ordering::Relaxed);
@@ -254,7 +254,8 @@ fn a_tree_that_is_gone_is_read_from_its_files_by_its_folder_or_by_its_name() {
     });
     let lines = home.run(&["logs", "web", "--json"]).with_code(0).stdout;
     let ready_at = home.run(&["tree", "--json"]).json()["at"].as_str().unwrap().to_owned();
-    std::thread::sleep(Duration::from_millis(3));
+    // What follows has a later moment than what was read.
+    look_for("later moment", || (home.run(&["tree", "--json"]).json()["at"] != *ready_at).then_some(()));
     down(&home, up);
     let note = "shop does not run; this is its history, from ";
     let events = objects(&home, &["events"]);

@@ -1,10 +1,10 @@
 //! The history on disk: streams over several runs, commands that are durable when they are answered, and folders that cannot be used.
 
 use crate::client::{Stream, get, post};
-use crate::{Served, new_folder, shop, steady};
+use crate::{Served, new_folder, shop, steady, storm};
 use liveoak_control::Control;
 use liveoak_journal::{JournalReader, RecordFilter, RecordKind};
-use liveoak_runtime::{Child, Ctx, Limit, Supervisor};
+use liveoak_runtime::{Child, Ctx, Supervisor};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -104,16 +104,9 @@ fn a_reader_goes_on_in_a_later_run_after_the_last_event_that_it_has_seen() {
 fn with_a_history_a_slow_reader_loses_nothing_although_memory_keeps_less() {
     // More events than memory keeps.
     const ATTEMPTS: u64 = 8_000;
-    let storm = Child::task("storm", |ctx: Ctx| async move {
-        if ctx.attempt().0 < ATTEMPTS {
-            return Err("again");
-        }
-        ctx.stopping().await;
-        Ok(())
-    });
-    let storm = storm.backoff(None).limit(Limit::unlimited());
     let folder = HistoryFolder::new();
-    let served = run_in(&folder.0, Supervisor::new("shop").child(steady("web")).child(storm));
+    let served =
+        run_in(&folder.0, Supervisor::new("shop").child(steady("web")).child(storm(ATTEMPTS, "again")));
     let mut stream = Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None);
     let wait = served.tree.wait_for("/shop/storm", |view| view.attempt.0 == ATTEMPTS);
     served.runtime.block_on(wait).unwrap();
@@ -242,12 +235,17 @@ fn facts(tree: &Value, into: &mut Vec<String>) {
 
 /// Returns the tree now, at a moment of its own: no event has the same millisecond.
 fn tree_now(served: &Served) -> (String, Vec<String>) {
-    std::thread::sleep(Duration::from_millis(3));
-    let tree = get(&served.socket, "/v1/tree").json();
-    std::thread::sleep(Duration::from_millis(3));
+    let tree_after = |moment: &str| {
+        let trees = std::iter::repeat_with(|| get(&served.socket, "/v1/tree").json());
+        trees.skip_while(|tree| tree["at"].as_str() == Some(moment)).next().unwrap()
+    };
+    let before = tree_after("");
+    let tree = tree_after(before["at"].as_str().unwrap());
+    let at = tree["at"].as_str().unwrap().to_owned();
+    tree_after(&at);
     let mut of_tree = Vec::new();
     facts(&tree, &mut of_tree);
-    (tree["at"].as_str().unwrap().to_owned(), of_tree)
+    (at, of_tree)
 }
 
 #[test]

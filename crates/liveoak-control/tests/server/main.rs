@@ -13,11 +13,27 @@ mod reading;
 mod streams;
 
 use liveoak_control::{Control, ControlServer};
-use liveoak_runtime::{Child, Ctx, Supervisor, Tree, TreeHandle};
+use liveoak_runtime::{Child, Ctx, Limit, Supervisor, Tree, TreeHandle};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use tokio::runtime::Runtime;
+
+/// A child that fails with `error` at once in each attempt but the last of these, which goes on.
+fn storm(attempts: u64, error: &str) -> Child {
+    let error = error.to_owned();
+    let storm = Child::task("storm", move |ctx: Ctx| {
+        let error = error.clone();
+        async move {
+            if ctx.attempt().0 < attempts {
+                return Err(error);
+            }
+            ctx.stopping().await;
+            Ok(())
+        }
+    });
+    storm.backoff(None).limit(Limit::unlimited())
+}
 
 /// A tree with a control server, on a runtime of its own. The test itself is outside of it.
 struct Served {

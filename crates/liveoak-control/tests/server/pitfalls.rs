@@ -11,8 +11,7 @@ use liveoak_runtime::{
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Reads events until one has this kind and path.
@@ -169,15 +168,11 @@ fn a_removed_child_is_not_found_and_a_new_one_of_its_name_is_another() {
 
 #[test]
 fn a_stuck_child_and_a_late_stop_are_seen_without_a_further_question() {
-    let end = Arc::new(AtomicBool::new(false));
-    let ends = Arc::clone(&end);
+    let (end, until_ended) = std::sync::mpsc::channel::<()>();
+    let until_ended = Arc::new(Mutex::new(until_ended));
     let stuck = Child::task("stuck", move |_: Ctx| {
-        let ends = Arc::clone(&ends);
-        async move {
-            while !ends.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
+        let until_ended = Arc::clone(&until_ended);
+        async move { drop(until_ended.lock().unwrap().recv()) }
     });
     let deaf = Child::task("deaf", |_: Ctx| std::future::pending::<()>());
     let deaf = deaf.stop_within(Duration::from_millis(200));
@@ -188,7 +183,7 @@ fn a_stuck_child_and_a_late_stop_are_seen_without_a_further_question() {
     assert!(event["why"].as_str().unwrap().contains("one poll takes longer than 50ms"), "{event}");
     let found = get(&served.socket, "/v1/diagnose?path=stuck").json();
     assert_eq!(found[0]["finding"], "stuck", "{found}");
-    end.store(true, Ordering::Relaxed);
+    drop(end);
     until(&mut events, "exited", "/shop/stuck");
     // One command, and nothing else: the deadline acts by itself.
     served.tree.begin_stop_child("/shop/deaf").unwrap();

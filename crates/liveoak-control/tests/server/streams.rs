@@ -1,8 +1,8 @@
 //! Streams of events and of output, and their readers.
 
 use crate::client::{Stream, get, raw};
-use crate::{Served, shop, steady};
-use liveoak_runtime::{Child, Ctx, Limit, Supervisor};
+use crate::{Served, shop, steady, storm};
+use liveoak_runtime::Supervisor;
 use serde_json::Value;
 
 /// Returns the events of an answer.
@@ -58,15 +58,7 @@ fn an_id_of_a_last_event_that_is_none_is_refused() {
 #[test]
 fn readers_that_read_nothing_hold_no_memory() {
     const ATTEMPTS: u64 = 30_000;
-    let storm = Child::task("storm", |ctx: Ctx| async move {
-        if ctx.attempt().0 < ATTEMPTS {
-            return Err("x".repeat(200));
-        }
-        ctx.stopping().await;
-        Ok(())
-    });
-    let storm = storm.backoff(None).limit(Limit::unlimited());
-    let served = Served::new(Supervisor::new("shop").child(storm));
+    let served = Served::new(Supervisor::new("shop").child(storm(ATTEMPTS, &"x".repeat(200))));
     let before = resident();
     let readers: Vec<_> =
         (0..50).map(|_| Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None)).collect();
@@ -159,15 +151,7 @@ fn the_last_events_reach_their_reader_although_the_program_ends_the_server_with_
 fn slow_readers_cost_the_tree_nothing_and_learn_exactly_how_much_they_have_missed() {
     // The storm ends by itself, after more events than are kept.
     const ATTEMPTS: u64 = 20_000;
-    let storm = Child::task("storm", |ctx: Ctx| async move {
-        if ctx.attempt().0 < ATTEMPTS {
-            return Err("again");
-        }
-        ctx.stopping().await;
-        Ok(())
-    });
-    let storm = storm.backoff(None).limit(Limit::unlimited());
-    let served = Served::new(Supervisor::new("shop").child(steady("web")).child(storm));
+    let served = Served::new(Supervisor::new("shop").child(steady("web")).child(storm(ATTEMPTS, "again")));
     // Fifty readers that read nothing while the storm lasts.
     let mut readers: Vec<_> =
         (0..50).map(|_| Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None)).collect();
