@@ -236,8 +236,8 @@ fn facts(tree: &Value, into: &mut Vec<String>) {
 /// Returns the tree now, at a moment of its own: no event has the same millisecond.
 fn tree_now(served: &Served) -> (String, Vec<String>) {
     let tree_after = |moment: &str| {
-        let trees = std::iter::repeat_with(|| get(&served.socket, "/v1/tree").json());
-        trees.skip_while(|tree| tree["at"].as_str() == Some(moment)).next().unwrap()
+        let mut trees = std::iter::repeat_with(|| get(&served.socket, "/v1/tree").json());
+        trees.find(|tree| tree["at"].as_str() != Some(moment)).unwrap()
     };
     let before = tree_after("");
     let tree = tree_after(before["at"].as_str().unwrap());
