@@ -63,7 +63,8 @@ pub(crate) const FIRST_REQUEST_WITHIN: Duration = Duration::from_millis(200);
 /// How long the answer to a command waits for the disk. A disk that takes longer gets the record later, or never.
 pub(crate) const SETTLE_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long the answer to a command waits until the events before it are recorded.
+/// How long the answer to a command, and one with events, waits until the events before it are recorded. In a storm it goes on
+/// without the last ones.
 pub(crate) const CATCH_UP_WITHIN: Duration = Duration::from_millis(250);
 
 /// After how long a tree is copied again for a checkpoint that could not be appended.

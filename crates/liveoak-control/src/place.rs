@@ -18,6 +18,13 @@ pub(crate) struct Wish {
     pub(crate) last: Option<usize>,
 }
 
+impl Wish {
+    /// Returns `true` if only what is yet to come is wanted.
+    pub(crate) const fn is_from_now(&self) -> bool {
+        self.follow && self.after.is_none() && self.since.is_none() && self.last.is_none()
+    }
+}
+
 /// A place in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InMemory {
@@ -64,7 +71,7 @@ impl Place {
                     false => Self::memory(from, true),
                 }
             }
-            Wish { follow: true, since: None, last: None, .. } => Self::memory(ring.next(), false),
+            wish if wish.is_from_now() => Self::memory(ring.next(), false),
             Wish { since: None, last: None, .. } if has_past => Self::Disk(PastBegin::Oldest),
             Wish { since: None, last: None, .. } => Self::memory(ring.begin(), true),
             Wish { since: Some(since), last: None, .. } => {

@@ -153,17 +153,22 @@ impl Recorder {
         }
     }
 
+    /// Waits until memory has the events up to now, for a bounded time.
+    pub(crate) async fn catch_up(&self, tree: &TreeHandle) {
+        let number = tree.snapshot().number;
+        let mut changes = self.events.changes();
+        let caught_up = changes.wait_for(|(next, ended)| *next > number || *ended);
+        let _ = tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await;
+    }
+
     /// Waits until everything up to now is on disk, for a bounded time.
     ///
     /// # Errors
     /// When it is not, with the reason.
     pub(crate) async fn settle(&self, tree: &TreeHandle) -> Result<(), String> {
         let Some(history) = self.history() else { return self.problem.clone().map_or(Ok(()), Err) };
-        let number = tree.snapshot().number;
-        let mut changes = self.events.changes();
-        let caught_up = changes.wait_for(|(next, ended)| *next > number || *ended);
         // In a storm of events the last ones may come too late. What they follow from is recorded.
-        let _ = tokio::time::timeout(CATCH_UP_WITHIN, caught_up).await;
+        self.catch_up(tree).await;
         // Not one of the threads that read the history: all of those may be busy.
         let (tell, settled) = tokio::sync::oneshot::channel();
         let wait = move || drop(tell.send(history.settle()));

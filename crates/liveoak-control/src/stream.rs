@@ -53,6 +53,10 @@ async fn begin(source: impl Source, request: &Request) -> Result<Answer, Problem
         last: request.count("last")?,
         after: request.header(&LAST_EVENT_ID)?.map(id).transpose()?,
     };
+    if !wish.is_from_now() {
+        // What a caller has seen of the tree before is among its events.
+        source.server().recorder.catch_up(&source.server().tree).await;
+    }
     let place = Place::new(&source, wish).await;
     // What happens after this moment is not part of an answer that ends.
     let until = if wish.follow { u64::MAX } else { source.ring().next() };

@@ -172,7 +172,9 @@ fn a_stuck_child_and_a_late_stop_are_seen_without_a_further_question() {
     let until_ended = Arc::new(Mutex::new(until_ended));
     let stuck = Child::task("stuck", move |_: Ctx| {
         let until_ended = Arc::clone(&until_ended);
-        async move { drop(until_ended.lock().unwrap().recv()) }
+        async move {
+            let _ended = until_ended.lock().unwrap().recv();
+        }
     });
     let deaf = Child::task("deaf", |_: Ctx| std::future::pending::<()>());
     let deaf = deaf.stop_within(Duration::from_millis(200));

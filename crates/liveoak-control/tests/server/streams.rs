@@ -94,8 +94,9 @@ fn a_filter_selects_paths_and_kinds_and_the_last_of_them() {
 #[test]
 fn a_stream_ends_with_the_tree() {
     let served = Served::new(shop()).ready();
-    let mut stream = Stream::open(&served.socket, "/v1/events?follow=true", None);
+    let mut stream = Stream::open(&served.socket, "/v1/events?follow=true&since=1h", None);
     let mut logs = Stream::open(&served.socket, "/v1/logs?follow=true", None);
+    assert_eq!(stream.next().unwrap().1["n"], 1, "the stream has begun");
     served.tree.begin_stop();
     let mut last = Value::Null;
     while let Some((_, event)) = stream.next() {
