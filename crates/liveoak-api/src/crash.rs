@@ -57,8 +57,6 @@ const OF_CHILD: [&str; 10] = [
 pub struct Crashes {
     kept: VecDeque<Crash>,
     most: usize,
-    /// The number of the crashes that were found, with those that are not kept.
-    found: u64,
     /// The run of the events.
     run: u64,
     /// The crashes about which nothing was decided yet, by path: their numbers.
@@ -69,7 +67,7 @@ impl Crashes {
     /// Keeps the last `most` crashes.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { kept: VecDeque::new(), most, found: 0, run: 0, open: HashMap::new() }
+        Self { kept: VecDeque::new(), most, run: 0, open: HashMap::new() }
     }
 
     /// Returns `true` if an event of this kind about this child may matter. Others need not be [told](Self::event).
@@ -112,7 +110,6 @@ impl Crashes {
         if self.kept.len() == self.most {
             self.kept.pop_front();
         }
-        self.found += 1;
         self.open.insert(path.to_owned(), event.n);
         self.kept.push_back(Crash {
             run: event.run,
@@ -155,12 +152,6 @@ impl Crashes {
     /// Returns the crash with this number in the run, if it is still kept.
     fn crash(&mut self, n: u64) -> Option<&mut Crash> {
         self.kept.iter_mut().rev().find(|crash| crash.run == self.run && crash.n == n)
-    }
-
-    /// Returns how many crashes were found, with earlier ones that are not kept.
-    #[must_use]
-    pub const fn found(&self) -> u64 {
-        self.found
     }
 
     /// Returns the last crashes, oldest first.
@@ -272,7 +263,6 @@ mod tests {
         assert_eq!(found(2, &events), [(1, 3, String::new()), (2, 3, String::new())]);
         let mut crashes = Crashes::new(1);
         events.iter().for_each(|event| crashes.event(event, |_| true));
-        assert_eq!(crashes.found(), 4);
         let crash = &crashes.into_vec()[0];
         assert_eq!((&*crash.lines[0], crash.backtrace.as_deref()), ("the last words", Some("frames")));
         assert_eq!(crash.exit.backtrace, None);

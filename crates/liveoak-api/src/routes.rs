@@ -131,7 +131,7 @@ const FOLLOW: Parameter = parameter(
 );
 const AT: Parameter = parameter(
     "at",
-    "string",
+    "moment",
     "The tree as it was at this moment, from the journal: RFC 3339, or a length of time before now, such as `1h`.",
 );
 const WITHIN: Parameter = parameter("within_s", "number", "How long to wait, in seconds. Default: 60.");
@@ -229,11 +229,11 @@ pub const ROUTES: &[Route] = &[
         summary: "What is wrong in the tree, each with its evidence, since when, and the command that helps.",
         parameters: &[parameter(
             "path",
-            "string",
+            "pattern",
             "Only findings about children whose path matches this pattern, and about the children below them.",
         )],
         answer: Answer::List("Finding"),
-        problems: &["no-such-child", "tree-ended"],
+        problems: &["no-such-child", "busy"],
         ..READS
     },
     Route {

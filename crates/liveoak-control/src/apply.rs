@@ -15,13 +15,13 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) async fn apply(server: &Server, request: &Request) -> Result<Answer, Problem> {
     let asked: ApplyRequest = if request.has_body() { request.json()? } else { ApplyRequest::default() };
     if let Some(file) = &asked.file {
-        check_file(server, file)?;
+        check_file(server, file.clone()).await?;
     }
     let tree = as_caller(&server.tree, asked.by.as_deref(), asked.because.as_deref());
-    if asked.dry_run {
-        return Ok(planned(&plan(server, &tree, Vec::new()).await?));
-    }
     let plan = plan(server, &tree, Vec::new()).await?;
+    if asked.dry_run {
+        return Ok(planned(&plan));
+    }
     check_agreed(asked.agreed.as_deref(), &plan)?;
     server.check_that_the_runtime_answers().await?;
     server.scaled.set(Vec::new());
@@ -70,15 +70,23 @@ async fn scaled_now(server: &Server, tree: &TreeHandle) -> Result<Vec<(Path, u32
     Err(Problem::new("cannot-scale", text))
 }
 
-/// Refuses a file that is not the one of the tree. Both are compared as files, because a path may lead there in several ways.
-fn check_file(server: &Server, file: &str) -> Result<(), Problem> {
-    let own = server.file.as_deref().unwrap_or_default();
-    let real = |file: &str| std::fs::canonicalize(file).ok();
-    if file == own || real(file).is_some_and(|file| real(own) == Some(file)) {
+/// Refuses a file that is not the one of the tree. Both are compared as files, because a path may lead there in several ways; on
+/// a thread of its own, because the disk may make it wait.
+async fn check_file(server: &Server, file: String) -> Result<(), Problem> {
+    let own = server.file.clone().unwrap_or_default();
+    let compare = move || {
+        let real = |file: &str| std::fs::canonicalize(file).ok();
+        let is_own = file == own || real(&file).is_some_and(|file| real(&own) == Some(file));
+        (is_own, own, file)
+    };
+    let (is_own, own, file) = tokio::task::spawn_blocking(compare)
+        .await
+        .map_err(|error| Problem::new("busy", format!("the file could not be looked at: {error}")))?;
+    if is_own {
         return Ok(());
     }
     let problem = Problem::new("other-file", format!("the tree {} does not run {file}", server.name()));
-    Err(problem.expected(if own.is_empty() { "no file" } else { own }))
+    Err(problem.expected(if own.is_empty() { "no file".to_owned() } else { own }))
 }
 
 /// Reads the declaration on a thread of its own, because a file may block, and compares it with the tree.

@@ -87,7 +87,7 @@ impl std::error::Error for BindError {}
 pub(crate) struct Bound {
     path: PathBuf,
     /// The device and the inode of the socket.
-    made: Option<(u64, u64)>,
+    made: (u64, u64),
     /// The lock of the socket.
     lock: Lock,
     /// The lock of the file that declares the tree, if one does.
@@ -109,7 +109,7 @@ impl Bound {
             (Identity::File(of), Ok(folder)) => {
                 let path = folder.join(format!("file-{:08x}.lock", short_hash(of)));
                 let socket = candidates.first().cloned().unwrap_or_default();
-                Some(take(path, identity)?.map_err(|owner| running(owner, identity, socket))?)
+                Some(take(path, identity)?.map_err(|owner| running(owner, socket))?)
             }
             _ => None,
         };
@@ -122,13 +122,13 @@ impl Bound {
             let lock = match take(lock_path(&path), identity)? {
                 Ok(lock) => lock,
                 Err(owner) => {
-                    last = Some(running(owner, identity, path));
+                    last = Some(running(owner, path));
                     continue;
                 }
             };
             match listen(&path) {
                 Ok((listener, made)) => {
-                    let bound = Self { path, made: Some(made), lock, _file: file.take() };
+                    let bound = Self { path, made, lock, _file: file.take() };
                     return Ok((bound, listener));
                 }
                 Err(error @ BindError::Running { .. }) => last = Some(error),
@@ -152,7 +152,7 @@ impl Bound {
             return None;
         }
         let (listener, made) = listen(&self.path).ok()?;
-        self.made = Some(made);
+        self.made = made;
         Some(listener)
     }
 }
@@ -160,7 +160,7 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         // The locks are held until after this. Another tree may have taken the path of a socket that was removed.
-        if self.made.is_some() && inode(&self.path) == self.made {
+        if inode(&self.path) == Some(self.made) {
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -172,11 +172,10 @@ fn take(path: PathBuf, identity: &Identity) -> Result<Result<Lock, Owner>, BindE
 }
 
 /// Returns the error for a lock that another tree has.
-fn running(owner: Owner, identity: &Identity, socket: PathBuf) -> BindError {
-    let is_same = matches!(identity, Identity::File(file) if *file == owner.text);
-    let file = match is_same || !owner.text.is_empty() {
-        true => owner.text.to_string_lossy().into_owned(),
-        false => "another tree".to_owned(),
+fn running(owner: Owner, socket: PathBuf) -> BindError {
+    let file = match owner.text.is_empty() {
+        true => "another tree".to_owned(),
+        false => owner.text.to_string_lossy().into_owned(),
     };
     BindError::Running { pid: owner.pid, file, socket }
 }

@@ -35,11 +35,8 @@ pub(crate) async fn list(server: &Arc<Server>, request: &Request) -> Result<Vec<
         let problem = Problem::new("bad-request", format!("the parameter last is {most}"));
         return Err(problem.expected(format!("at most {MAX_CRASHES}")));
     }
-    // A caller that goes away while it waits costs nothing.
-    let _scan = server.recorder.scans.acquire().await;
-    let server = Arc::clone(server);
-    // The disk may make it wait.
-    let read = tokio::task::spawn_blocking(move || read(&server, &wanted, most)).await;
+    let of = Arc::clone(server);
+    let read = server.recorder.scan(move || read(&of, &wanted, most)).await;
     read.map_err(|error| Problem::new("busy", format!("the history could not be read: {error}")))
 }
 

@@ -12,7 +12,9 @@ use crate::server::{Bucket, Server};
 use crate::tcp;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
-use liveoak_api::{CODES, CommandRequest, DownRequest, ModeRequest, Problem, ROUTES};
+use liveoak_api::{
+    ApplyRequest, CODES, CommandRequest, DownRequest, ModeRequest, Problem, ROUTES, ScaleRequest,
+};
 use liveoak_runtime::{Child, Ctx, Path, Supervisor};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -59,6 +61,8 @@ pub fn request(bytes: &[u8]) {
     check(request.json::<CommandRequest>());
     check(request.json::<ModeRequest>());
     check(request.json::<DownRequest>());
+    check(request.json::<ApplyRequest>());
+    check(request.json::<ScaleRequest>());
 }
 
 /// Reads pairs of a name and a value, as far as they are headers.

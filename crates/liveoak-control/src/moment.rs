@@ -43,10 +43,7 @@ pub(crate) async fn asked(server: &Arc<Server>, request: &Request) -> Result<Opt
         }
         tree_at(&journal, at)
     };
-    // A caller that goes away while it waits costs nothing.
-    let _scan = server.recorder.scans.acquire().await;
-    // The disk may make it wait.
-    match tokio::task::spawn_blocking(read).await {
+    match server.recorder.scan(read).await {
         Ok(Ok(Some(tree))) => Ok(Some(tree)),
         Ok(Ok(None)) => Err(unknown("the journal begins later")),
         Ok(Err(error)) => Err(unknown(&error.to_string())),

@@ -12,6 +12,7 @@ use liveoak_runtime::{Event, EventKind, EventOrLost, Events, Exit, OutputPiece, 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 
 /// An event that is kept. Its JSON is made once: for the journal, or when the first reader wants it.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ pub(crate) struct Recorder {
     /// Why there is no history on disk although one is wanted.
     problem: Option<String>,
     /// Bounds how many requests read the whole history at the same time.
-    pub(crate) scans: Semaphore,
+    scans: Arc<Semaphore>,
 }
 
 impl Recorder {
@@ -107,7 +108,7 @@ impl Recorder {
             past,
             history,
             problem,
-            scans: Semaphore::new(MAX_SCANS),
+            scans: Arc::new(Semaphore::new(MAX_SCANS)),
         })
     }
 
@@ -151,6 +152,23 @@ impl Recorder {
             Some(history) => history.command(self.events.next() - 1, command),
             None => Ok(()),
         }
+    }
+
+    /// Reads all of the history, on a thread that may wait for the disk. Only a few do so at the same time; a caller that goes
+    /// away before its turn costs nothing.
+    ///
+    /// # Errors
+    /// When `read` has panicked.
+    pub(crate) async fn scan<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let permit = Arc::clone(&self.scans).acquire_owned().await.ok();
+        let read = move || {
+            let _permit = permit;
+            read()
+        };
+        tokio::task::spawn_blocking(read).await
     }
 
     /// Waits until memory has the events up to now, for a bounded time.

@@ -104,7 +104,8 @@ impl<S: Source> Stream<S> {
     /// Returns the place of the last entries.
     async fn find_last(&self, count: usize, since: Option<SystemTime>) -> Option<Place> {
         let source = Arc::clone(&self.source);
-        let on_disk = tokio::task::spawn_blocking(move || place::last_on_disk(&*source, count, since)).await;
+        let find = move || place::last_on_disk(&*source, count, since);
+        let on_disk = self.source.server().recorder.scan(find).await;
         match on_disk.ok()? {
             Some(place) => Some(place),
             None => Some(place::last_in_memory(&*self.source, count, since).await),

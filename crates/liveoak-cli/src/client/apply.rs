@@ -42,11 +42,7 @@ pub(crate) async fn apply(args: &ApplyArgs) -> Done {
         print_plan(&plan, args.target.json)?;
         return Ok(0);
     }
-    let agreed = if !args.yes && plan.iter().any(|step| step.step != KEEP) {
-        agree(&plan, "apply this?", Without::Refuses)?
-    } else {
-        None
-    };
+    let agreed = if args.yes { None } else { agree(&plan, "apply this?", Without::Refuses)? };
     job.carry_out(&plan, &ApplyRequest { dry_run: false, agreed, ..request }).await
 }
 
@@ -111,6 +107,10 @@ fn agree(plan: &[PlanStep], question: &str, without: Without) -> Result<Option<V
         return Ok(None);
     }
     let changes: Vec<PlanStep> = plan.iter().filter(|step| step.step != KEEP).cloned().collect();
+    if changes.is_empty() {
+        // There is nothing to ask about, and nothing shall be done.
+        return Ok(Some(changes));
+    }
     stderr(&plan_table(&changes, Screen { colour: colour_on_stderr(), width: None }));
     if !ask::is_possible() {
         let changes = count(changes.len() as u64, "step", "steps");

@@ -84,9 +84,8 @@ fn children_of(tree: &Tree, asked: &[String]) -> Result<Vec<Child>, Failure> {
             true => patterns.matches(&child.path),
             false => paths::is_at_or_below(&child.path, &full),
         };
-        let before = meant.len();
         meant.extend(tree.root.all().filter(is_meant).map(|child| child.path.clone()));
-        if meant.len() == before && !tree.root.all().any(|child| is_meant(&child)) {
+        if !tree.root.all().any(|child| is_meant(&child)) {
             return Err(Failure::new(EXIT_NO_CHILD, format!("there was no child {full}")));
         }
     }

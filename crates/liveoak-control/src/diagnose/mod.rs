@@ -40,10 +40,7 @@ pub(crate) async fn diagnose(server: &Arc<Server>, request: &Request) -> Result<
     let server = Arc::clone(server);
     // It may take long: it must not delay other answers.
     let found = tokio::task::spawn_blocking(move || findings(&server, &snapshot, pattern.as_ref()));
-    found.await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
-        Err(_) => Problem::new("tree-ended", "the server ends with its tree"),
-    })
+    found.await.map_err(|error| Problem::new("busy", format!("the tree could not be looked at: {error}")))
 }
 
 fn findings(server: &Server, snapshot: &Snapshot, pattern: Option<&Glob>) -> Vec<Finding> {
