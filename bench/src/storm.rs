@@ -20,8 +20,8 @@ pub(crate) fn measure() -> Result<String, String> {
     let folder = std::env::temp_dir().join(format!("liveoak-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let socket = folder.join("s");
-    let (asks, sender) = (socket.clone(), std::sync::mpsc::channel());
-    let (sender, served) = sender;
+    let asks = socket.clone();
+    let (sender, served) = std::sync::mpsc::channel();
     let control = Control::new().socket(&socket);
     let web = Child::task("web", |ctx: Ctx| async move { ctx.stopping().await });
     let failing = |nth| {

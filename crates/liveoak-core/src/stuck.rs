@@ -16,7 +16,8 @@ pub struct StuckPoll {
     /// The thread that runs the poll, and what this thread was doing when the poll exceeded its limit, if the system
     /// tells.
     pub place: Arc<str>,
-    /// The stack of that thread at that moment: one function a line, the innermost first. Only with the feature `stacks`
+    /// The stack of that thread at that moment: one function a line, the innermost first, at most 40. There is none while the
+    /// names of two other stacks are being found. Only with the feature `stacks`
     /// of the library, on Linux, and if the thread has answered. The names take time to find, so the event `Stuck` comes
     /// without a stack first, and once more with it.
     pub stack: Option<Arc<str>>,

@@ -139,6 +139,8 @@ impl Attempts {
             }
         }
         self.of.retain(|path, _| snapshot.get(path).is_some());
+        self.sets.retain(|path, _| snapshot.get(path.as_str()).is_some());
+        self.culprits.retain(|path, _| snapshot.get(path.as_str()).is_some());
         self.adopt(snapshot, tree);
     }
 

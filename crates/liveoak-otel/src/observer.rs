@@ -45,6 +45,8 @@ struct Observer {
     attempts: Option<Attempts>,
     logs: Option<Logs>,
     counted: Arc<Counted>,
+    /// The number of the last event whose effect on the spans is known from a snapshot.
+    seen: u64,
 }
 
 /// Starts the thread.
@@ -103,7 +105,7 @@ impl Observer {
             .logger
             .as_ref()
             .map(|provider| Logs::new(provider.logger_with_scope(scope()), logs_from));
-        Self { tree, attempts, logs, counted }
+        Self { tree, attempts, logs, counted, seen: begin.number }
     }
 
     fn run(mut self, mut events: Events) {
@@ -124,7 +126,9 @@ impl Observer {
             EventOrLost::Event(event) => {
                 self.counted.of_tree.count(event, &self.tree);
                 let at = self.tree.to_system_time(event.at);
-                if let Some(attempts) = &mut self.attempts {
+                if let Some(attempts) = &mut self.attempts
+                    && event.number > self.seen
+                {
                     attempts.follow(event, at);
                 }
                 let span = self.attempts.as_ref().and_then(|attempts| attempts.context(&event.path));
@@ -134,7 +138,10 @@ impl Observer {
             EventOrLost::Lost(count) => {
                 self.counted.events_lost.fetch_add(*count, Ordering::Relaxed);
                 if let Some(attempts) = &mut self.attempts {
-                    attempts.resume(&self.tree.snapshot(), &self.tree, SystemTime::now());
+                    let snapshot = self.tree.snapshot();
+                    // Events that are read later may be older than the snapshot: their effect is in it.
+                    self.seen = snapshot.number;
+                    attempts.resume(&snapshot, &self.tree, SystemTime::now());
                 }
             }
         }

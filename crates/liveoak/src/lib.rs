@@ -358,7 +358,8 @@
 //! - `otel`: [`mod@otel`], spans, metrics and log records of the tree over OTLP/HTTP.
 //! - `stacks`: the stack of a thread whose poll takes too long, in the event, the snapshot, `explain` and the log. Linux.
 //!   The first stuck poll takes a real-time signal of the program, whose action was the default, and keeps it. System
-//!   calls that Linux does not restart after a signal (`signal(7)`) may return `EINTR` in such a poll.
+//!   calls that Linux does not restart after a signal (`signal(7)`) may return `EINTR` in such a poll. Files, lines and inlined
+//!   functions need debug information (`debug = "line-tables-only"` in the profile).
 //! - `testing`: [`testing`], a kit for testing trees: a controllable child, paused time, leak checks.
 //! - `tokio-util`: `Ctx::cancellation_token`, for libraries that want a `CancellationToken` of tokio-util.
 

@@ -311,7 +311,7 @@ impl Child {
         self.phase_deadline != Time::NEVER || self.record.as_ref().is_some_and(|record| record.has_timers())
     }
 
-    /// Returns `true` if something ends when the child leaves its phase for `phase`: a deadline, a wait, the loss of a need,
+    /// Returns `true` if something ends when the child leaves its present phase: a deadline, a wait, the loss of a need,
     /// a trial or a command. Most children leave nothing behind.
     #[inline]
     pub(super) fn leaves_something_behind(&self) -> bool {

@@ -23,6 +23,8 @@ pub(crate) struct Applying {
     origin: Option<Arc<Origin>>,
     /// The steps by the path of the child.
     steps: HashMap<Path, PlanStep>,
+    /// The new children that are no group and no supervisor, and can run more than once.
+    plain: HashSet<Path>,
     /// Children that a command kept down, and that were taken out of the tree to be declared anew.
     kept_down: HashSet<Path>,
     report: ApplyReport,
@@ -31,7 +33,10 @@ pub(crate) struct Applying {
 impl Applying {
     pub(crate) fn new(tree: Arc<TreeInner>, new: NewTree, origin: Option<Arc<Origin>>) -> Self {
         let (steps, kept_down) = (HashMap::new(), HashSet::new());
-        Self { tree, new, origin, steps, kept_down, report: ApplyReport::default() }
+        let all = preorder(&new.declaration).into_iter();
+        let plain = all.filter(|(_, child)| child.form == ChildForm::Leaf && !child.spec.once);
+        let plain = plain.map(|(path, _)| path).collect();
+        Self { tree, new, origin, steps, plain, kept_down, report: ApplyReport::default() }
     }
 
     /// Does all steps.
@@ -51,7 +56,15 @@ impl Applying {
             return Ok(self.report);
         }
         self.steps = plan.iter().map(|step| (step.path.clone(), step.clone())).collect();
-        for together in self.begin()? {
+        let down = match self.begin() {
+            Ok(down) => down,
+            Err(refusal) => {
+                let unused = std::mem::take(&mut self.new.bodies);
+                self.discard(unused);
+                return Err(refusal);
+            }
+        };
+        for together in down {
             self.take_down(together).await;
         }
         let number = self.declare()?;
@@ -122,10 +135,7 @@ impl Applying {
 
     /// Returns `true` if a child can have other code and another spec without leaving the tree.
     fn can_change(&self, id: ChildId, path: &Path) -> bool {
-        let all = preorder(&self.new.declaration);
-        let new = all.into_iter().find(|(at, _)| at == path).map(|(_, new)| new);
-        let is_leaf = self.tree.state().machine.is_group(id).is_none();
-        is_leaf && new.is_some_and(|new| new.form == ChildForm::Leaf && !new.spec.once)
+        self.plain.contains(path) && self.tree.state().machine.is_group(id).is_none()
     }
 
     /// Declares everything anew, in one step. Returns the number of the change to which the starts belong.
@@ -135,7 +145,6 @@ impl Applying {
         let modes = std::mem::take(&mut self.new.modes);
         let number = self.tree.try_with_state(|state| {
             if state.runtime_lost || state.machine.is_ending() {
-                bodies.unused.extend(bodies.left.drain(..));
                 return Err(Refusal::TreeEnded);
             }
             state.machine.set_origin(self.origin.clone());
@@ -152,6 +161,8 @@ impl Applying {
             Ok(state.modes.last_change)
         });
         self.tree.mode_changed.notify_waiters();
+        // If the tree has ended, no body is used.
+        bodies.unused.extend(bodies.left);
         self.discard(bodies.unused);
         number
     }

@@ -162,10 +162,12 @@ impl TreeInner {
             let since = now.since(Time::ZERO).saturating_sub(ran);
             let (attempt, since) = (poll.attempt, Time::ZERO.after(since));
             let place = slot.place().into();
-            let stack = slot.stack().filter(|_| slot.read().is_some_and(|(now, _)| now == number));
             let stuck = StuckPoll { attempt, since, limit, place, stack: None };
             self.report(now, Input::Stuck(poll.id, attempt, Arc::new(stuck.clone())));
-            if let Some(stack) = stack {
+            // A poll that is over by now has no stack.
+            if let Some(stack) = slot.stack()
+                && slot.read().is_some_and(|(now, _)| now == number)
+            {
                 self.report_stack(poll.id, stuck, stack);
             }
         }

@@ -32,7 +32,8 @@ impl RunHolds {
     }
 }
 
-/// Keeps [`Supervisor::run`](crate::Supervisor::run) from returning although the tree has ended, until this value is dropped.
+/// Keeps [`Supervisor::run`](crate::Supervisor::run) from returning although the tree has ended, until this value is dropped, at most
+/// for three seconds.
 /// An observer of a tree takes one if it has something to finish then: an answer, a last batch of metrics, a file.
 pub struct RunHold(Arc<watch::Sender<usize>>);
 

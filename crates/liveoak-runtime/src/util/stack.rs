@@ -27,7 +27,7 @@ impl Stack {
 
     /// Calls `done` with the functions of the stack as text, down to the code that polls the child, on a thread of its own:
     /// the first use of the debug information takes seconds in a large debug build. If there is no thread for it, `done` is
-    /// not called.
+    /// not called, nor if the child has no function on the stack.
     pub(crate) fn find_names(self, done: impl FnOnce(String) + Send + 'static) {
         if SEARCHES.fetch_add(1, Ordering::SeqCst) >= MAX_SEARCHES {
             SEARCHES.fetch_sub(1, Ordering::SeqCst);
@@ -36,7 +36,10 @@ impl Stack {
         let search = Search;
         let find = move || {
             let _search = search;
-            done(text(childs_own(&functions(&self.0))));
+            let names = text(childs_own(&functions(&self.0)));
+            if !names.is_empty() {
+                done(names);
+            }
         };
         // Without a thread there are no names.
         let _ = std::thread::Builder::new().name("liveoak-stacks".to_owned()).spawn(find);
@@ -117,6 +120,7 @@ fn childs_own(functions: &[Function]) -> &[Function] {
 fn without_handler(functions: &[Function]) -> &[Function] {
     let is_handler = |function: &Function| {
         function.file.as_deref().is_some_and(|file| file.ends_with("util/stack_handler.rs"))
+            || function.name.as_deref().is_some_and(|name| name.contains("util::stack_handler::on_signal"))
     };
     // One function of the system is between the handler and the interrupted code.
     let handler = functions.iter().rposition(is_handler);
