@@ -59,6 +59,9 @@ pub const OPENAPI: &str = include_str!("../openapi.json");
 /// The header of an answer to a command that was carried out, but is not known to be in the journal. Its value is the reason.
 pub const UNRECORDED_HEADER: &str = "liveoak-unrecorded";
 
+/// The most crashes of an answer. A request for more is refused.
+pub const MAX_CRASHES: usize = 1000;
+
 /// The most characters of a path, or a pattern of paths, in a request.
 pub const MAX_PATTERN: usize = 1024;
 

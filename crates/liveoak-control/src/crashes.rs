@@ -1,9 +1,9 @@
 //! The handler of `/v1/crashes`: the attempts that failed by themselves, from the history on disk and from memory.
 
-use crate::limits::{LAST_CRASHES, MAX_CRASHES};
+use crate::limits::LAST_CRASHES;
 use crate::request::Request;
 use crate::server::Server;
-use liveoak_api::{Crash, Crashes, Event, Problem};
+use liveoak_api::{Crash, Crashes, Event, MAX_CRASHES, Problem};
 use liveoak_journal::{RecordFilter, RecordId};
 use liveoak_runtime::{Glob, Path};
 use std::sync::Arc;

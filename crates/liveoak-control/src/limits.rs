@@ -94,11 +94,8 @@ pub(crate) const TAIL_LINES: usize = 20;
 /// The most bytes of such a line.
 pub(crate) const MAX_TAIL_LINE: usize = 1024;
 
-/// The most attempts whose lines are kept.
+/// The most attempts whose lines are kept. A further one has no lines if it crashes.
 pub(crate) const MAX_TAILS: usize = 10_000;
 
 /// How many crashes an answer has unless its caller wants another number.
 pub(crate) const LAST_CRASHES: usize = 100;
-
-/// The most crashes of an answer.
-pub(crate) const MAX_CRASHES: usize = 1000;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand, ValueEnum};
-use liveoak::api::WaitFor;
+use liveoak::api::{MAX_CRASHES, WaitFor};
 use liveoak_config::parse_duration;
 
 /// The verbs that speak to a running tree.
@@ -375,8 +375,8 @@ pub(crate) struct TreesArgs {
 fn crashes(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
-        .filter(|number| *number < 1000)
-        .ok_or_else(|| "expected a number from 0 to 999".to_owned())
+        .filter(|number| *number < MAX_CRASHES)
+        .ok_or_else(|| format!("expected a number from 0 to {}", MAX_CRASHES - 1))
 }
 
 /// Reads a length of time by the rules of the file.

@@ -1,6 +1,6 @@
 //! `crashes`: what failed by itself, one screen for each.
 
-use liveoak::api::{Child, Crash, Timestamp};
+use liveoak::api::{Child, Crash, MAX_CRASHES, Timestamp};
 use liveoak_config::one_line;
 
 use super::args::CrashesArgs;
@@ -14,15 +14,13 @@ use crate::output;
 
 /// How many crashes are shown for people unless they want another number.
 const SHOWN: usize = 10;
-/// The most crashes that a server sends.
-const MOST: usize = 1000;
 /// The most lines of a backtrace that are shown for people.
 const MAX_FRAMES: usize = 40;
 
 /// Runs `liveoak crashes`.
 pub(crate) async fn crashes(args: &CrashesArgs) -> Done {
     let asked = paths::all_cleaned(&args.paths)?;
-    let most = wanted(args).saturating_add(1).min(MOST);
+    let most = wanted(args).saturating_add(1).min(MAX_CRASHES);
     let found = match find_any(&args.target).await? {
         Place::Running(server) => found(&server, args, asked, most).await?,
         Place::Gone(tree) => past::crashes(&tree, args, &asked, most)?,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The number of different limits that are counted. An attempt keeps the number of its limit in one byte.
-const MOST: usize = 254;
+const MAX_COUNTED: usize = 254;
 
 /// The number of a limit that is not counted, because there are too many different ones.
 pub(crate) const UNCOUNTED: u8 = u8::MAX;
@@ -22,7 +22,7 @@ impl PollLimits {
         let same = self.counted.iter().position(|(limit, _)| *limit == longest);
         let unused = || self.counted.iter().position(|(_, attempts)| *attempts == 0);
         let at = same.or_else(unused).unwrap_or(self.counted.len());
-        if at == MOST {
+        if at == MAX_COUNTED {
             self.uncounted = Some(self.uncounted.map_or(longest, |limit| limit.min(longest)));
             return UNCOUNTED;
         }
@@ -85,7 +85,7 @@ mod tests {
     fn more_different_limits_than_can_be_counted_count_for_ever() {
         let mut limits = PollLimits::default();
         let numbers: Vec<u8> = (0..300).map(|n| limits.begin(ms(1_000 - n))).collect();
-        assert_eq!(numbers.iter().filter(|number| **number == UNCOUNTED).count(), 300 - MOST);
+        assert_eq!(numbers.iter().filter(|number| **number == UNCOUNTED).count(), 300 - MAX_COUNTED);
         numbers.iter().for_each(|number| limits.end(*number));
         assert_eq!(limits.shortest(), Some(ms(701)));
     }
